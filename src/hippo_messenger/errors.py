@@ -1,0 +1,265 @@
+"""Every exception of the package. One tree, one place.
+
+    HippoError
+    ├── ConfigurationError (ValueError)       something was put together wrongly; nothing was sent
+    │   ├── ConnectionNotConfiguredError      no Redis connection was named
+    │   ├── CatalogueError                    a catalogue declares something wrong or can't be loaded
+    │   ├── UnknownServiceError               not a service of the catalogue
+    │   ├── UnknownEventTypeError             not an event type of the catalogue
+    │   └── InvalidNameError                  a reserved or malformed name
+    ├── EventError (ValueError)               one event is wrong; it was not sent
+    │   ├── EventValidationError              its data doesn't fit its model
+    │   ├── EventTooLargeError                its data is larger than the limit
+    │   ├── InvalidEventIdError               its id is reserved or malformed
+    │   └── InvalidEnvelopeError              what came over the wire is no envelope
+    ├── RegistrationError
+    │   ├── InvalidRegistrationError          what came over the wire is no registration
+    │   └── RegistrationTimeoutError          queued, but not live within the time limit
+    ├── SendError
+    │   ├── NotSentError                      Redis does not have the event
+    │   └── PossiblySentError                 Redis may have the event; sending the same id again is safe
+    ├── RedisError                            every failure of Redis and of the way to it
+    │   ├── RedisUnavailableError             no connection, or it broke
+    │   │   ├── RedisTimeoutError             no answer within the time limit
+    │   │   └── RedisLoadingError             Redis is still loading its data, or is busy
+    │   ├── RedisAuthenticationError          wrong or missing user or password
+    │   ├── RedisPermissionError              the user may not run a command or touch a key
+    │   ├── RedisReadOnlyError                a replica, or a server that stopped taking writes
+    │   ├── RedisOutOfMemoryError             maxmemory is reached
+    │   ├── RedisEvictsError                  its maxmemory-policy would drop events
+    │   ├── RedisTooOldError                  older than 6.2
+    │   ├── QueueCorruptedError               a key of a queue holds something else than it should
+    │   └── RedisCommandError                 any other error reply
+    ├── EmbeddedServerError                   the embedded server can't be started
+    ├── MessengerClosedError                  used after close
+    └── ProcessingError                       raised by a processor to say what becomes of the job
+        ├── DeadLetter                        no more retries: to the dead letters
+        └── Discard                           complete without effect
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+__all__ = [
+    "CatalogueError",
+    "ConfigurationError",
+    "ConnectionNotConfiguredError",
+    "DeadLetter",
+    "Discard",
+    "EmbeddedServerError",
+    "EventError",
+    "EventTooLargeError",
+    "EventValidationError",
+    "FieldError",
+    "HippoError",
+    "InvalidEnvelopeError",
+    "InvalidEventIdError",
+    "InvalidNameError",
+    "InvalidRegistrationError",
+    "MessengerClosedError",
+    "NotSentError",
+    "PossiblySentError",
+    "ProcessingError",
+    "QueueCorruptedError",
+    "RedisAuthenticationError",
+    "RedisCommandError",
+    "RedisError",
+    "RedisEvictsError",
+    "RedisLoadingError",
+    "RedisOutOfMemoryError",
+    "RedisPermissionError",
+    "RedisReadOnlyError",
+    "RedisTimeoutError",
+    "RedisTooOldError",
+    "RedisUnavailableError",
+    "RegistrationError",
+    "RegistrationTimeoutError",
+    "SendError",
+    "UnknownEventTypeError",
+    "UnknownServiceError",
+]
+
+
+class HippoError(Exception):
+    """Any error that this package raises on purpose."""
+
+
+class ConfigurationError(HippoError, ValueError):
+    """Something was put together wrongly: an argument, a setting, an environment variable."""
+
+
+class ConnectionNotConfiguredError(ConfigurationError):
+    """No Redis connection was named, neither in the code nor in the environment."""
+
+
+class CatalogueError(ConfigurationError):
+    """A catalogue declares something wrong, or can't be loaded from its "module:attribute"."""
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    by_folded = {known_name.casefold(): known_name for known_name in names}
+    close = [by_folded[match] for match in get_close_matches(name.casefold(), by_folded, n=3)]
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(names)}" if names else "none is known"
+
+
+class UnknownServiceError(ConfigurationError):
+    """A service that the catalogue doesn't have, or a plain string where its enum member belongs."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"expected a service of the catalogue (an enum member), got {name!r}; {_did_you_mean(name, known)}"
+        )
+        self.name = name
+
+
+class UnknownEventTypeError(ConfigurationError):
+    """An event type that the catalogue doesn't have, or a plain string where its enum member belongs."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"expected an event type of the catalogue (an enum member), got {name!r}; {_did_you_mean(name, known)}"
+        )
+        self.name = name
+
+
+class InvalidNameError(ConfigurationError):
+    """A name that is reserved, or that BullMQ or Redis would take for something else."""
+
+
+class EventError(HippoError, ValueError):
+    """One event is wrong; it was not sent, and nothing else was harmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of an event's data."""
+
+    path: str
+    """Wire names joined by dots, list positions as numbers: `items.0.quantity`."""
+    expected: str
+    """What the model wants, in pydantic's words."""
+    got: str
+    """What came, shortened; masked where the field is secret, empty where the field is missing."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.expected}" + (f", got {self.got}" if self.got else "")
+
+
+class EventValidationError(EventError):
+    """The data of an event doesn't fit the model of its type; `fields` says why, field by field."""
+
+    def __init__(self, event_type: str, fields: Iterable[FieldError]) -> None:
+        self.event_type = event_type
+        self.fields = tuple(fields)
+        reasons = "; ".join(str(field) for field in self.fields)
+        super().__init__(f"the data doesn't fit {event_type}: {reasons}")
+
+
+class EventTooLargeError(EventError):
+    """The data of an event is larger than the limit (`Settings.max_event_bytes`)."""
+
+
+class InvalidEventIdError(EventError):
+    """An event id must be a UUID or 16 to 64 letters, digits, `-` or `_`, and not a whole number."""
+
+
+class InvalidEnvelopeError(EventError):
+    """What came over the wire is not one event in CloudEvents 1.0 JSON."""
+
+
+class RegistrationError(HippoError):
+    """A registration could not be made."""
+
+
+class InvalidRegistrationError(RegistrationError, ValueError):
+    """What came over the wire as a registration is not one."""
+
+
+class RegistrationTimeoutError(RegistrationError, TimeoutError):
+    """The registration is queued, but no message broker took it within the time limit."""
+
+
+class SendError(HippoError):
+    """An event could not be sent for a reason outside of the event; the cause is chained."""
+
+
+class NotSentError(SendError):
+    """Redis does not have the event: send it again when the cause is mended."""
+
+
+class PossiblySentError(SendError):
+    """Redis may or may not have the event: send it again with the same `event_id`, it is delivered once."""
+
+
+class RedisError(HippoError):
+    """Redis, or the way to it, failed."""
+
+
+class RedisUnavailableError(RedisError):
+    """No connection to Redis, or the connection broke; it may come back by itself."""
+
+
+class RedisTimeoutError(RedisUnavailableError):
+    """Redis gave no answer within the time limit."""
+
+
+class RedisLoadingError(RedisUnavailableError):
+    """Redis is loading its data from disk, or a script of somebody else keeps it busy."""
+
+
+class RedisAuthenticationError(RedisError):
+    """Redis wants a user and a password, or other ones."""
+
+
+class RedisPermissionError(RedisError):
+    """The Redis user may not run a command, or not touch a key, that the messenger needs."""
+
+
+class RedisReadOnlyError(RedisError):
+    """This Redis takes no writes: it is a replica, or it can't save to its disk."""
+
+
+class RedisOutOfMemoryError(RedisError):
+    """This Redis has reached its maxmemory and takes no more data."""
+
+
+class RedisEvictsError(RedisError):
+    """This Redis drops keys when memory is short, and so would lose events: set maxmemory-policy noeviction."""
+
+
+class RedisTooOldError(RedisError):
+    """This Redis is older than 6.2."""
+
+
+class QueueCorruptedError(RedisError):
+    """A key of a queue holds something that BullMQ's layout doesn't have there; nothing was changed."""
+
+
+class RedisCommandError(RedisError):
+    """Redis answered with an error that has no class of its own here."""
+
+
+class EmbeddedServerError(HippoError):
+    """The embedded server could not be started."""
+
+
+class MessengerClosedError(HippoError):
+    """The messenger, worker or broker was used after it was closed."""
+
+
+class ProcessingError(HippoError):
+    """Raised by a processor to say what becomes of its job."""
+
+
+class DeadLetter(ProcessingError):
+    """No retry would help: the job becomes a dead letter now, with this message as its reason."""
+
+
+class Discard(ProcessingError):
+    """Nothing is to be done: the job completes, and its result says that and why."""
