@@ -186,7 +186,12 @@ class RegistrationTimeoutError(RegistrationError, TimeoutError):
 
 
 class SendError(HippoError):
-    """An event could not be sent for a reason outside of the event; the cause is chained."""
+    """Events could not be sent for a reason outside of them; the cause is chained."""
+
+    def __init__(self, message: str, *, event_ids: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.event_ids = tuple(event_ids)
+        """The events it is about: send them again under these ids."""
 
 
 class NotSentError(SendError):
@@ -199,6 +204,9 @@ class PossiblySentError(SendError):
 
 class RedisError(HippoError):
     """Redis, or the way to it, failed."""
+
+    maybe_executed = False
+    """True where the command may have worked all the same, because only its reply is missing."""
 
 
 class RedisUnavailableError(RedisError):

@@ -1,0 +1,130 @@
+"""The wire format: one event as CloudEvents 1.0 structured JSON. Nothing else knows its keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time as clock
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from hippo_messenger.errors import InvalidEnvelopeError, InvalidEventIdError
+
+__all__ = ["Envelope", "check_event_id", "decode", "encode", "new_event_id"]
+
+_EVENT_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_RESERVED_IDS = frozenset({"waiting-children"})
+"""The suffixes of BullMQ's own keys that are long enough to be taken for an event id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One event as it came over the wire."""
+
+    id: str
+    source: str
+    """The origin: a service's wire name."""
+    type: str
+    data: object
+    """The payload as parsed JSON, not yet validated against its model."""
+    time: datetime | None = None
+    """When it was sent, by the sender's clock."""
+    extensions: Mapping[str, object] = field(default_factory=dict)
+    """Every other member, known or not: readers pass on what they don't know."""
+
+
+class _Wire(BaseModel):
+    """CloudEvents 1.0 as far as we rely on it."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str = Field(min_length=1)
+    type: str = Field(min_length=1)
+    time: AwareDatetime | None = None
+    datacontenttype: Literal["application/json"] | None = None
+    data: Any
+
+
+def new_event_id() -> str:
+    """A UUIDv7 (RFC 9562): unique, and sorted by the millisecond in which it was made."""
+    milliseconds = clock.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds << 80) | (0x7 << 76) | ((random >> 64 & 0xFFF) << 64) | (0b10 << 62) | (random & (1 << 62) - 1)
+    return str(uuid.UUID(int=value))
+
+
+def check_event_id(event_id: str) -> str:
+    """The id itself, if BullMQ, Redis and Node can all carry it.
+
+    Raises:
+        InvalidEventIdError: It is too short or long, has other characters, is a whole number
+            (Node refuses those) or the suffix of one of BullMQ's own keys.
+    """
+    if not _EVENT_ID.fullmatch(event_id) or event_id.isdigit() or event_id in _RESERVED_IDS:
+        raise InvalidEventIdError(
+            "expected an event id that is a UUID or 16 to 64 letters, digits, '-' or '_', not a whole number "
+            f"and not a key of BullMQ, got {event_id[:80]!r}; leave it out to have one made"
+        )
+    return event_id
+
+
+def encode(
+    *,
+    event_id: str,
+    source: str,
+    event_type: str,
+    data: bytes,
+    time: datetime | None = None,
+    extensions: Mapping[str, object] | None = None,
+) -> bytes:
+    """The envelope's JSON around data that is JSON already; members that are None are left out."""
+    sent = (time or datetime.now(UTC)).astimezone(UTC)
+    head: dict[str, object] = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": source,
+        "type": event_type,
+        "time": sent.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+    }
+    head.update((name, value) for name, value in (extensions or {}).items() if value is not None)
+    opening = json.dumps(head, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return opening[:-1].encode() + b',"data":' + data + b"}"
+
+
+def decode(raw: bytes) -> Envelope:
+    """Read one envelope.
+
+    Raises:
+        InvalidEnvelopeError: It is not JSON, or a member is missing or of the wrong kind.
+    """
+    try:
+        wire = _Wire.model_validate_json(raw)
+        check_event_id(wire.id)
+    except ValidationError as error:
+        raise InvalidEnvelopeError(f"expected one event in CloudEvents 1.0 JSON; {_reasons(error)}") from None
+    except InvalidEventIdError as error:
+        raise InvalidEnvelopeError(f"id: {error}") from None
+    return Envelope(
+        id=wire.id,
+        source=wire.source,
+        type=wire.type,
+        data=wire.data,
+        time=wire.time,
+        extensions=wire.model_extra or {},
+    )
+
+
+def _reasons(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in reason['loc']) or 'the whole'}: {reason['msg']}"
+        for reason in error.errors(include_input=False, include_url=False)
+    )

@@ -1,0 +1,77 @@
+"""One script call, repeated until its reply has come: every script is safe to repeat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from typing import cast
+
+from hippo_messenger.errors import QueueCorruptedError, RedisError, RedisUnavailableError
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.script import load_script
+
+__all__ = ["Argument", "Caller"]
+
+Argument = str | bytes | int | float
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+_log = logging.getLogger("hippo_messenger")
+
+
+class Caller:
+    """Calls scripts over one connection."""
+
+    def __init__(self, connection: Connection, *, observer: Observer) -> None:
+        self._connection = connection
+        self._observer = observer
+
+    async def call(
+        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], *, patience: float | None
+    ) -> list[object]:
+        """The reply of one script, without its leading status.
+
+        The first argument that the script gets says whether this is a repeat of a call whose reply was lost.
+
+        Args:
+            name: The script's file, without `.lua`.
+            keys: What the script declares as KEYS.
+            arguments: What it declares as ARGV, but the first.
+            patience: Seconds for which a broken connection is mended and the call repeated; None is for ever, and
+                then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 1 s, with jitter.
+
+        Raises:
+            RedisError: The call failed for good. `maybe_executed` says whether some try of it may have worked.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if patience is None else loop.time() + patience
+        script = load_script(name)
+        maybe_executed = False
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                again = b"1" if maybe_executed else b"0"
+                return _checked(await self._connection.script(script, keys, [again, *arguments]))
+            except RedisError as error:
+                maybe_executed = maybe_executed or error.maybe_executed
+                error.maybe_executed = maybe_executed
+                if deadline is not None and (
+                    not isinstance(error, RedisUnavailableError) or loop.time() + pause >= deadline
+                ):
+                    raise
+                self._observer.trouble(error)
+                _log.warning("%s: %s; trying again", name, error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _checked(reply: object) -> list[object]:
+    status, *rest = cast("list[object]", reply)
+    if status == b"corrupt":
+        raise QueueCorruptedError(f"{cast('bytes', rest[0]).decode(errors='replace')}; nothing was changed")
+    if status == b"stale":
+        return [status, *rest]
+    return rest

@@ -1,0 +1,115 @@
+"""The names of Redis' keys: BullMQ's own (the layout of BullMQ 6), and the few that we add beside them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from functools import cached_property
+
+__all__ = ["BROKER_QUEUE", "Layout", "QueueKeys"]
+
+BROKER_QUEUE = "broker"
+
+_QUEUE_KEYS = (
+    "wait",
+    "active",
+    "prioritized",
+    "delayed",
+    "completed",
+    "failed",
+    "events",
+    "marker",
+    "meta",
+    "id",
+    "pc",
+    "stalled",
+    "limiter",
+    "paused",
+)
+"""What `queue_at` in scripts/include/queue.lua expects, in this order."""
+
+
+@dataclass(frozen=True)
+class QueueKeys:
+    """The keys of one BullMQ queue."""
+
+    prefix: str
+    queue: str
+
+    @cached_property
+    def base(self) -> str:
+        """Before every key of the queue; a job's hash is this and its id."""
+        return f"{self.prefix}:{self.queue}:"
+
+    @cached_property
+    def all(self) -> tuple[str, ...]:
+        """The block of keys that a script takes for one queue."""
+        return tuple(self.base + name for name in _QUEUE_KEYS)
+
+    @property
+    def marker(self) -> str:
+        """What idle workers block on."""
+        return self.base + "marker"
+
+    @property
+    def stalled_check(self) -> str:
+        """Held while a check for stalled jobs is fresh."""
+        return self.base + "stalled-check"
+
+    @property
+    def scheduler(self) -> str:
+        """BullMQ's job schedulers, by the time of their next job."""
+        return self.base + "repeat"
+
+    @property
+    def worker_client_name(self) -> str:
+        """The Redis client name by which BullMQ's getWorkers() finds a worker."""
+        return f"{self.prefix}:{base64.b64encode(self.queue.encode()).decode()}"
+
+    def job(self, job_id: str) -> str:
+        """The hash of one job."""
+        return self.base + job_id
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every key under one prefix."""
+
+    prefix: str
+
+    def queue(self, name: str) -> QueueKeys:
+        """The keys of a service's queue, or of the broker's."""
+        return QueueKeys(self.prefix, name)
+
+    @cached_property
+    def broker(self) -> QueueKeys:
+        """The keys of the broker's queue."""
+        return QueueKeys(self.prefix, BROKER_QUEUE)
+
+    @property
+    def registry(self) -> str:
+        """Hash: service -> its registration as JSON."""
+        return f"{self.prefix}:registry"
+
+    @property
+    def registry_counters(self) -> str:
+        """Hash: service -> the number of the registration job that wrote its entry."""
+        return f"{self.prefix}:registry:counters"
+
+    @property
+    def registry_version(self) -> str:
+        """Number: moves when a route changes."""
+        return f"{self.prefix}:registry:version"
+
+    @property
+    def seen(self) -> str:
+        """Before the time-bucketed sets of event digests."""
+        return f"{self.prefix}:seen"
+
+    def rejected(self, queue: str) -> str:
+        """Sorted set: the rejected events among the failed jobs of a queue, by time."""
+        return f"{self.prefix}:rejected:{queue}"
+
+    def presence(self, service: str) -> str:
+        """Sorted set: instances of a service, by when each was last heard of."""
+        return f"{self.prefix}:presence:{service}"

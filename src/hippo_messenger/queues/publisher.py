@@ -1,0 +1,207 @@
+"""Puts jobs into the broker queue; what many tasks publish at once goes in one script call."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from hippo_messenger.errors import (
+    MessengerClosedError,
+    NotSentError,
+    PossiblySentError,
+    QueueCorruptedError,
+    RedisError,
+    SendError,
+)
+from hippo_messenger.queues.call import Argument, Caller
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.settings import Settings
+
+__all__ = ["Publication", "Publisher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One job for the broker queue."""
+
+    name: str
+    data: bytes
+    options: str
+    """BullMQ's job options as JSON; delay, priority and lifo below must say the same."""
+    event_id: str = ""
+    """Empty takes the queue's next number."""
+    delay: int = 0
+    """Milliseconds."""
+    priority: int = 0
+    lifo: bool = False
+    own_options: str = ""
+    """The options of the direct copy into the sender's own queue; empty is no copy."""
+    digest: bytes = b""
+    """What the duplicate window knows the direct copy by."""
+
+    def arguments(self) -> tuple[Argument, ...]:
+        """As scripts/publish.lua wants them."""
+        push = "RPUSH" if self.lifo else "LPUSH"
+        head = (self.event_id, self.name, self.data, self.options)
+        return (*head, self.delay, self.priority, push, self.own_options, self.digest)
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    publication: Publication
+    accepted: asyncio.Future[str]
+    dispatched: bool = field(default=False)
+
+
+class Publisher:
+    """Coalesces what the tasks of one process publish: while one call is under way, the next batch gathers."""
+
+    def __init__(self, caller: Caller, layout: Layout, *, own_queue: str, settings: Settings) -> None:
+        self._caller = caller
+        self._keys = (*layout.broker.all, *layout.queue(own_queue).all, layout.seen)
+        self._settings = settings
+        self._line: deque[_Pending] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def publish(self, publication: Publication) -> str:
+        """Add one job; its id once Redis has it, within `call_timeout`.
+
+        Raises:
+            NotSentError: Redis does not have it.
+            PossiblySentError: Redis may have it.
+        """
+        pending = self._enqueue(publication)
+        try:
+            async with asyncio.timeout(self._settings.call_timeout):
+                return await pending.accepted
+        except TimeoutError:
+            raise _timed_out(pending, self._settings.call_timeout) from None
+
+    async def publish_many(self, publications: Iterable[Publication]) -> list[str]:
+        """Add many jobs; their ids once Redis has all of them, within `call_timeout` for each batch.
+
+        Raises:
+            NotSentError: Redis does not have those that `event_ids` names; it has the others.
+            PossiblySentError: Redis may or may not have those that `event_ids` names.
+        """
+        waiting = [self._enqueue(publication) for publication in publications]
+        if not waiting:
+            return []
+        batches = -(-len(waiting) // self._settings.send_batch)
+        limit = self._settings.call_timeout * batches
+        await asyncio.wait([pending.accepted for pending in waiting], timeout=limit)
+        failed: dict[str, SendError] = {}
+        for pending in waiting:
+            if not pending.accepted.done():
+                failed[pending.publication.event_id] = _timed_out(pending, limit)
+                pending.accepted.cancel()
+            elif isinstance(error := pending.accepted.exception(), SendError):
+                failed[pending.publication.event_id] = error
+        if failed:
+            raise _summed_up(failed, of=len(waiting))
+        return [pending.accepted.result() for pending in waiting]
+
+    async def close(self) -> None:
+        """Wait until what is under way has ended, and take no more."""
+        self._closed = True
+        if self._flusher is not None:
+            await self._flusher
+
+    def _enqueue(self, publication: Publication) -> _Pending:
+        if self._closed:
+            raise MessengerClosedError("expected an open messenger, got one that was closed; make a new one")
+        pending = _Pending(publication, asyncio.get_running_loop().create_future())
+        self._line.append(pending)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush(), name="hippo-publisher")
+        return pending
+
+    async def _flush(self) -> None:
+        while batch := self._next_batch():
+            try:
+                await self._publish(batch)
+            except RedisError as error:
+                for pending in batch:
+                    _fail(pending, _send_error(pending.publication, error))
+            except BaseException as error:  # a fault of ours, or the loop's end: nobody may wait for ever
+                for pending in batch:
+                    _fail(pending, PossiblySentError(repr(error), event_ids=(pending.publication.event_id,)))
+                raise
+
+    def _next_batch(self) -> list[_Pending]:
+        batch: list[_Pending] = []
+        size = 0
+        while self._line and len(batch) < self._settings.send_batch and size < self._settings.send_batch_bytes:
+            pending = self._line.popleft()
+            if not pending.accepted.done():  # its sender has given up
+                pending.dispatched = True
+                batch.append(pending)
+                size += len(pending.publication.data)
+        return batch
+
+    async def _publish(self, batch: Sequence[_Pending]) -> None:
+        settings = self._settings
+        stream = b"1" if settings.events_stream else b"0"
+        arguments: list[Argument] = [stream, round(settings.deduplication_window * 1000)]
+        arguments += itertools.chain.from_iterable(pending.publication.arguments() for pending in batch)
+        reply = await self._caller.call("publish", self._keys, arguments, patience=settings.call_timeout)
+        texts = [value.decode(errors="replace") for value in cast("list[bytes]", reply)]
+        for pending, job_id, status in zip(batch, texts[::2], texts[1::2], strict=True):
+            if status in ("added", "known"):
+                if not pending.accepted.done():
+                    pending.accepted.set_result(job_id)
+            else:
+                _fail(pending, _refused(pending.publication, status))
+
+
+def _fail(pending: _Pending, error: SendError) -> None:
+    if not pending.accepted.done():
+        pending.accepted.set_exception(error)
+
+
+def _refused(publication: Publication, status: str) -> NotSentError:
+    ids = (publication.event_id,)
+    if status == "failed":
+        return NotSentError(
+            f"an event with the id {publication.event_id} stands among the failed jobs of the broker; "
+            "redrive or discard that one, or send under another id",
+            event_ids=ids,
+        )
+    error = NotSentError(f"not sent: {status}", event_ids=ids)
+    error.__cause__ = QueueCorruptedError(f"{status}; nothing was changed")
+    return error
+
+
+def _send_error(publication: Publication, cause: RedisError) -> SendError:
+    ids = (publication.event_id,)
+    error: SendError
+    if cause.maybe_executed:
+        error = PossiblySentError(f"possibly sent ({cause}); send it again with the same event_id", event_ids=ids)
+    else:
+        error = NotSentError(f"not sent: {cause}", event_ids=ids)
+    error.__cause__ = cause
+    return error
+
+
+def _timed_out(pending: _Pending, limit: float) -> SendError:
+    ids = (pending.publication.event_id,)
+    if pending.dispatched:
+        return PossiblySentError(
+            f"possibly sent: Redis gave no answer within {limit:g} s; send it again with the same event_id",
+            event_ids=ids,
+        )
+    return NotSentError(f"not sent: its turn did not come within {limit:g} s", event_ids=ids)
+
+
+def _summed_up(failed: dict[str, SendError], *, of: int) -> SendError:
+    first = next(iter(failed.values()))
+    possibly = any(isinstance(error, PossiblySentError) for error in failed.values())
+    kind = PossiblySentError if possibly else NotSentError
+    error = kind(f"{len(failed)} of {of} events: {first}", event_ids=failed)
+    error.__cause__ = first
+    return error

@@ -1,0 +1,25 @@
+-- Adds one job as BullMQ's addStandardJob, addDelayedJob and addPrioritizedJob do (the marker is the caller's).
+-- job: id, name, data, opts (JSON), delay (ms), priority, push ('LPUSH' to the tail of the line, 'RPUSH' to its head)
+local function add_job(queue, meta, now, job)
+  rcall('HSET', queue.base .. job.id, 'name', job.name, 'data', job.data, 'opts', job.opts, 'timestamp', now,
+    'delay', job.delay, 'priority', job.priority)
+  emit(queue, meta, 'added', 'jobId', job.id, 'name', job.name)
+  if job.delay > 0 then
+    add_delayed(queue, meta, job.id, now + job.delay)
+    meta.added_delayed = true
+    return
+  end
+  if job.priority > 0 then
+    add_prioritized(queue, job.id, job.priority)
+  else
+    rcall(job.push, queue.wait, job.id)
+  end
+  emit(queue, meta, 'waiting', 'jobId', job.id)
+  meta.added_waiting = true
+end
+
+-- Wakes who should know about the jobs added since `meta` was read.
+local function mark_added(queue, meta)
+  if meta.added_waiting then mark_available(queue, meta) end
+  if meta.added_delayed then mark_delayed(queue) end
+end

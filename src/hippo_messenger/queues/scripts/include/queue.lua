@@ -1,0 +1,122 @@
+-- What every script knows of a queue: its keys, the types they must have, Redis' clock, and BullMQ's few rules
+-- about markers and events. Nothing here writes before it has been asked to.
+local rcall, rpcall = redis.call, redis.pcall
+
+local QUEUE_KEYS = {
+  'wait', 'active', 'prioritized', 'delayed', 'completed', 'failed', 'events', 'marker', 'meta', 'id', 'pc',
+  'stalled', 'limiter', 'paused',
+}
+local KEY_TYPES = {
+  wait = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', completed = 'zset', failed = 'zset',
+  events = 'stream', marker = 'zset', meta = 'hash', id = 'string', pc = 'string', stalled = 'set',
+  limiter = 'string', paused = 'none',
+}
+local SLICE = 1000 -- `unpack` puts its values on Lua's stack, which has room for some thousands
+
+-- The queue whose block of keys starts at KEYS[first].
+local function queue_at(first)
+  local queue = {}
+  for offset, name in ipairs(QUEUE_KEYS) do queue[name] = KEYS[first + offset - 1] end
+  queue.base = string.sub(queue.wait, 1, -5)
+  return queue
+end
+
+-- Milliseconds by Redis' clock, which is the same for everybody.
+local function clock()
+  local time = rcall('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- What is wrong with a key, or nil.
+local function misfit(key, wanted)
+  local held = rcall('TYPE', key).ok
+  if held == 'none' or held == wanted then return nil end
+  if wanted == 'none' then
+    return key .. ' stands: a BullMQ 5 peer paused this queue by renaming it; resume it with BullMQ 6'
+  end
+  return key .. ' holds a ' .. held .. ', expected a ' .. wanted
+end
+
+-- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
+local function queue_misfit(queue)
+  for name, wanted in pairs(KEY_TYPES) do
+    local found = misfit(queue[name], wanted)
+    if found then return found end
+  end
+  for _, name in ipairs({'id', 'pc', 'limiter'}) do
+    local count = rcall('GET', queue[name])
+    if count and not (string.match(count, '^%d+$') and #count < 18) then
+      return queue[name] .. ' holds ' .. string.sub(count, 1, 40) .. ', expected a counter'
+    end
+  end
+  return nil
+end
+
+-- The settings of a queue that a script goes by; `maxed`: global concurrency is reached.
+local function read_meta(queue)
+  local found = rcall('HMGET', queue.meta, 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
+  local meta = {
+    paused = found[1] and true or false,
+    concurrency = tonumber(found[2]),
+    limit = tonumber(found[3]),
+    limit_duration = tonumber(found[4]),
+    max_events = tonumber(found[5]),
+  }
+  meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
+  return meta
+end
+
+-- Sets the length of the events stream if nobody has, as BullMQ does at the first write.
+local function ensure_max_events(queue, meta)
+  if not meta.max_events then
+    meta.max_events = 10000
+    rcall('HSET', queue.meta, 'opts.maxLenEvents', 10000)
+  end
+end
+
+local function emit(queue, meta, ...)
+  if meta.stream then rcall('XADD', queue.events, '*', 'event', ...) end
+end
+
+local function trim_events(queue, meta)
+  ensure_max_events(queue, meta)
+  if meta.stream then rcall('XTRIM', queue.events, 'MAXLEN', '~', meta.max_events) end
+end
+
+-- Wakes one idle worker, unless nothing may be taken.
+local function mark_available(queue, meta)
+  if not (meta.paused or meta.maxed) then rcall('ZADD', queue.marker, 0, '0') end
+end
+
+-- When the next delayed job is due (ms), or nil.
+local function next_delayed(queue)
+  local first = rcall('ZRANGE', queue.delayed, 0, 0, 'WITHSCORES')
+  return first[2] and math.floor(tonumber(first[2]) / 0x1000) or nil
+end
+
+local function mark_delayed(queue)
+  local due = next_delayed(queue)
+  if due then rcall('ZADD', queue.marker, due, '1') end
+end
+
+-- The score of a delayed job: its time in the upper bits, first come first served within one millisecond.
+local function delayed_score(queue, due)
+  local lowest, highest = due * 0x1000, (due + 1) * 0x1000 - 1
+  local last = rcall('ZREVRANGEBYSCORE', queue.delayed, highest, lowest, 'WITHSCORES', 'LIMIT', 0, 1)
+  if last[2] then return math.min(tonumber(last[2]) + 1, highest) end
+  return lowest
+end
+
+local function add_delayed(queue, meta, id, due)
+  rcall('ZADD', queue.delayed, delayed_score(queue, due), id)
+  emit(queue, meta, 'delayed', 'jobId', id, 'delay', due)
+end
+
+local function add_prioritized(queue, id, priority)
+  rcall('ZADD', queue.prioritized, priority * 0x100000000 + rcall('INCR', queue.pc) % 0x100000000, id)
+end
+
+-- Calls `act` with slices of a list, each short enough for `unpack`.
+local function in_slices(values, act)
+  for first = 1, #values, SLICE do act(unpack(values, first, math.min(first + SLICE - 1, #values))) end
+end

@@ -1,0 +1,134 @@
+-- Takes up to a number of jobs: promotes what is due, honours pause, global concurrency and rate limit, locks each job
+-- with one token, and reads what a worker needs. As BullMQ's moveToActive, for many jobs at once.
+local JOB_FIELDS = {
+  'name', 'data', 'opts', 'timestamp', 'priority', 'atm', 'ats', 'stc', 'defa', 'rjk', 'stacktrace',
+}
+
+-- Moves due jobs from delayed to wait or prioritized.
+local function promote_delayed(queue, meta, now)
+  local due = rcall('ZRANGEBYSCORE', queue.delayed, 0, (now + 1) * 0x1000 - 1, 'LIMIT', 0, SLICE)
+  if #due == 0 then return end
+  rcall('ZREM', queue.delayed, unpack(due))
+  for _, id in ipairs(due) do
+    local key = queue.base .. id
+    local priority = rpcall('HGET', key, 'priority')
+    priority = type(priority) == 'string' and tonumber(priority) or 0
+    if priority == 0 then rcall('LPUSH', queue.wait, id) else add_prioritized(queue, id, priority) end
+    emit(queue, meta, 'waiting', 'jobId', id, 'prev', 'delayed')
+    rpcall('HSET', key, 'delay', 0)
+  end
+  mark_available(queue, meta)
+end
+
+-- Reads jobs in the order given until their number or their bytes reach the limit.
+-- A job whose hash is gone or is no hash is put aside: it must not hold up the others.
+local function read_jobs(queue, ids, batch)
+  local read = 0
+  for _, id in ipairs(ids) do
+    if batch.count >= batch.room or (batch.count > 0 and batch.bytes >= batch.max_bytes) then break end
+    read = read + 1
+    local fields = rpcall('HMGET', queue.base .. id, unpack(JOB_FIELDS))
+    if fields.err or not fields[1] or not fields[2] then
+      batch.broken[#batch.broken + 1] = id
+    else
+      batch.count = batch.count + 1
+      batch.bytes = batch.bytes + #fields[2]
+      batch.ids[batch.count] = id
+      batch.jobs[batch.count] = fields
+    end
+  end
+  return read
+end
+
+-- The tail of `wait` is the head of the line.
+local function take_waiting(queue, batch)
+  local tail = rcall('LRANGE', queue.wait, -math.min(batch.room, SLICE), -1)
+  local line = {}
+  for at = #tail, 1, -1 do line[#line + 1] = tail[at] end
+  local read = read_jobs(queue, line, batch)
+  if read > 0 then rcall('RPOP', queue.wait, read) end
+  return read == #line
+end
+
+local function take_prioritized(queue, batch)
+  local line = rcall('ZRANGE', queue.prioritized, 0, math.min(batch.room - batch.count, SLICE) - 1)
+  local read = read_jobs(queue, line, batch)
+  if read > 0 then rcall('ZREM', queue.prioritized, unpack(line, 1, read)) end
+end
+
+-- Jobs that this token holds already: what an earlier try of this call took before its reply was lost.
+local function held_by(queue, token, batch)
+  for _, id in ipairs(rcall('LRANGE', queue.active, 0, -1)) do
+    if rpcall('GET', queue.base .. id .. ':lock') == token then
+      batch.room = batch.room + 1
+      read_jobs(queue, {id}, batch)
+    end
+  end
+end
+
+-- How many jobs the rate limit leaves, and how long (ms) it lasts when that is none.
+local function limit_left(queue, meta)
+  if not meta.limit then return math.huge, 0 end
+  local left = meta.limit - (tonumber(rcall('GET', queue.limiter)) or 0)
+  if left > 0 then return left, 0 end
+  local ttl = rcall('PTTL', queue.limiter)
+  if ttl == 0 then rcall('DEL', queue.limiter) end
+  if ttl > 0 then return 0, ttl end
+  return meta.limit, 0
+end
+
+local function start_jobs(queue, meta, now, order, batch)
+  local limited = 0
+  for at, id in ipairs(batch.ids) do
+    local key, fields = queue.base .. id, batch.jobs[at]
+    local started = (tonumber(fields[7]) or 0) + 1
+    rcall('SET', key .. ':lock', order.token, 'PX', order.lock)
+    emit(queue, meta, 'active', 'jobId', id, 'prev', 'waiting')
+    if order.worker ~= '' then
+      rcall('HSET', key, 'processedOn', now, 'ats', started, 'pb', order.worker)
+    else
+      rcall('HSET', key, 'processedOn', now, 'ats', started)
+    end
+    fields[7] = tostring(started)
+    if not fields[9] then limited = limited + 1 end
+  end
+  in_slices(batch.ids, function(...) rcall('LPUSH', queue.active, ...) end)
+  if meta.limit and limited > 0 and rcall('INCRBY', queue.limiter, limited) == limited then
+    rcall('PEXPIRE', queue.limiter, math.floor(math.abs(meta.limit_duration or 1000)))
+  end
+end
+
+-- order: token, lock (ms), count, max_bytes, worker (its name or ''), again (true: a repeat of a call without reply)
+-- Result: {flat list of id and JOB_FIELDS for each job, broken ids, ms until the next delayed job or -1, ms until the rate
+-- limit ends, 1 if more wait}
+local function take(queue, meta, now, order)
+  local batch = {room = 0, max_bytes = order.max_bytes, count = 0, bytes = 0, ids = {}, jobs = {}, broken = {}}
+  local limited_for, more = 0, 0
+  if order.again then held_by(queue, order.token, batch) end
+  if batch.count == 0 and order.count > 0 then
+    promote_delayed(queue, meta, now)
+    local left
+    left, limited_for = limit_left(queue, meta)
+    if not meta.paused then
+      batch.room = math.min(order.count, left)
+      if meta.concurrency then batch.room = math.min(batch.room, meta.concurrency - rcall('LLEN', queue.active)) end
+      if batch.room > 0 then
+        if take_waiting(queue, batch) and batch.count < batch.room then take_prioritized(queue, batch) end
+        if batch.count < batch.room and rcall('ZCARD', queue.prioritized) == 0 then rcall('DEL', queue.pc) end
+        start_jobs(queue, meta, now, order, batch)
+      end
+      if rcall('LLEN', queue.wait) > 0 or rcall('ZCARD', queue.prioritized) > 0 then
+        more = 1
+        meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
+        if limited_for == 0 then mark_available(queue, meta) end
+      end
+    end
+  end
+  local flat = {}
+  for at, id in ipairs(batch.ids) do
+    flat[#flat + 1] = id
+    for field = 1, #JOB_FIELDS do flat[#flat + 1] = batch.jobs[at][field] end
+  end
+  local due = next_delayed(queue)
+  return {flat, batch.broken, due and math.max(due - now, 0) or -1, limited_for, more}
+end

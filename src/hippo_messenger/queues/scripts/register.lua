@@ -1,0 +1,26 @@
+--[[ Writes one service's registration into the registry, unless a newer one stands there.
+
+  KEYS  registry; its counters; its version; the broker queue's job counter
+  ARGV  1 again  2 service  3 registration (JSON)  4 number of the registration job that it came with
+  Result  {'ok', 'changed' | 'same' | 'older', registry version} or {'corrupt', what is wrong}
+  Atomic  the whole. The version moves only when the registration changes.
+  Repeat  does no harm.
+]]
+--@include queue
+
+local registry, counters, version, job_counter = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local service, registration, number = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local corrupt = misfit(registry, 'hash') or misfit(counters, 'hash') or misfit(version, 'string')
+if corrupt then return {'corrupt', corrupt} end
+
+local current = tonumber(rcall('GET', version)) or 0
+local known = tonumber(rcall('HGET', counters, service)) or 0
+-- A number that BullMQ's counter has not reached yet is left over from before the counter was lost.
+local highest = tonumber(rpcall('GET', job_counter)) or 0
+local standing = rcall('HGET', registry, service)
+if standing and known > number and known <= highest then return {'ok', 'older', current} end
+rcall('HSET', counters, service, number)
+if standing == registration then return {'ok', 'same', current} end
+rcall('HSET', registry, service, registration)
+rcall('SET', version, current + 1)
+return {'ok', 'changed', current + 1}

@@ -1,0 +1,22 @@
+--[[ Renews the locks of many jobs, as BullMQ's extendLocks.
+
+  KEYS  block of the queue
+  ARGV  1 again  2 lock (ms)  then for each job: id, token
+  Result  {'ok', ids of the jobs that are no longer held by their token}
+  Repeat  does no harm.
+]]
+--@include queue
+
+local queue = queue_at(1)
+local lost = {}
+for at = 3, #ARGV, 2 do
+  local id, token = ARGV[at], ARGV[at + 1]
+  local lock = queue.base .. id .. ':lock'
+  if rpcall('GET', lock) == token then
+    rcall('SET', lock, token, 'PX', ARGV[2])
+    rpcall('SREM', queue.stalled, id)
+  else
+    lost[#lost + 1] = id
+  end
+end
+return {'ok', lost}

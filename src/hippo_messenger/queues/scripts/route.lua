@@ -1,0 +1,166 @@
+--[[ Routes a batch of events: finishes each job of the broker and adds its copies to the service queues, and takes the next.
+
+  KEYS  block of the broker queue; registry version; base of the duplicate window; block of each service queue
+  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''
+        8 registry version that the routes were made from  9 window (ms)  10, 11 age (s or '') and count of completed jobs to keep
+        12 number of services; for each: its name, the options of its copies (JSON)
+        then groups of events with the same routes: number of routes, their places in the list of services, return value (JSON),
+        number of events, for each: id, token, event id, digest of source and event id ('' is not checked),
+        members to add to the copies' options (JSON without the opening brace, or '')
+  Result  {'ok', what include/take.lua returns, for each event: 'routed', 'duplicate', 'lost' or 'gone', parked copies: service, event id, reason}
+          or {'stale', version} or {'corrupt', what is wrong}
+  Atomic  each event: all its copies and the end of its job, or none of it. A service queue that can't be written
+          gets its copies parked as failed jobs of the broker that name it; it harms no other.
+  Repeat  does no harm: an event that the lost call routed is no longer held by its token.
+]]
+--@include queue
+--@include add
+--@include take
+--@include finish
+--@include window
+
+local BLOCK = 14
+local broker = queue_at(1)
+local seen, window = KEYS[BLOCK + 2], tonumber(ARGV[9])
+local keep = {age = tonumber(ARGV[10]), count = tonumber(ARGV[11])}
+local now = clock()
+local corrupt = queue_misfit(broker) or misfit(KEYS[BLOCK + 1], 'string') or window_misfit(seen, window, now)
+if corrupt then return {'corrupt', corrupt} end
+local version = rcall('GET', KEYS[BLOCK + 1]) or '0'
+if version ~= ARGV[8] then return {'stale', version} end
+
+local stream = ARGV[2] == '1'
+local meta = read_meta(broker)
+meta.stream = stream
+
+local cursor = 11
+local function argument()
+  cursor = cursor + 1
+  return ARGV[cursor]
+end
+
+local services = {}
+for place = 1, tonumber(argument()) do
+  local queue = queue_at(BLOCK + 3 + (place - 1) * BLOCK)
+  local service = {name = argument(), opts = argument(), queue = queue, misfit = queue_misfit(queue)}
+  if not service.misfit then
+    service.meta = read_meta(queue)
+    service.meta.stream = stream
+  end
+  services[place] = service
+end
+
+-- First everything is read: what is ours, and what it says. Nothing is written yet.
+local events = {}
+while cursor < #ARGV do
+  local routes = {}
+  for at = 1, tonumber(argument()) do routes[at] = services[tonumber(argument())] end
+  local returned = argument()
+  for _ = 1, tonumber(argument()) do
+    local event = {id = argument(), token = argument(), event_id = argument(), digest = argument(), extra = argument(),
+      routes = routes, returned = returned}
+    local key = broker.base .. event.id
+    if rpcall('GET', key .. ':lock') ~= event.token then
+      event.status = 'lost'
+    else
+      local fields = rpcall('HMGET', key, 'name', 'data', 'priority')
+      if fields.err or not fields[2] then event.status = 'gone' end
+      event.name, event.data, event.priority = fields[1], fields[2], tonumber(fields[3]) or 0
+    end
+    events[#events + 1] = event
+  end
+end
+
+local digests, checked = {}, {}
+for _, event in ipairs(events) do
+  if not event.status and event.digest ~= '' then
+    digests[#digests + 1] = event.digest
+    checked[#checked + 1] = event
+  end
+end
+for at, fresh in ipairs(first_seen(seen, window, now, digests)) do checked[at].duplicate = not fresh end
+
+local parked = {}
+
+-- A failed job of the broker that holds one copy for one service, and delivers to it alone when redriven.
+local function park(event, service, reason)
+  local id = 'parked-' .. service.name .. '-' .. event.event_id
+  rcall('INCR', broker.id)
+  rcall('DEL', broker.base .. id)
+  rcall('HSET', broker.base .. id, 'name', event.name, 'data', event.data,
+    'opts', cjson.encode({attempts = 1, deliverTo = {service.name}}), 'timestamp', now, 'delay', 0,
+    'priority', event.priority, 'processedOn', now, 'finishedOn', now, 'ats', 1, 'atm', 1,
+    'failedReason', 'not delivered to ' .. service.name .. ': ' .. reason .. '; mend it, then redrive this job',
+    'stacktrace', '[]')
+  rcall('ZADD', broker.failed, now, id)
+  emit(broker, meta, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'active')
+  parked[#parked + 1] = service.name
+  parked[#parked + 1] = event.event_id
+  parked[#parked + 1] = reason
+end
+
+-- Why this copy can't be written, or nil; 'known' is no fault.
+local function obstacle(service, event)
+  if service.misfit then return service.misfit end
+  local key = service.queue.base .. event.event_id
+  local held = rcall('TYPE', key).ok
+  if held == 'none' then return nil end
+  return held == 'hash' and 'known' or key .. ' holds a ' .. held .. ', expected a hash'
+end
+
+local function with_members(opts, extra)
+  return extra == '' and opts or string.sub(opts, 1, -2) .. ',' .. extra
+end
+
+local function deliver(event)
+  local delivered, held_up = {}, {}
+  for _, service in ipairs(event.routes) do
+    local reason = obstacle(service, event)
+    if not reason then
+      ensure_max_events(service.queue, service.meta)
+      rcall('INCR', service.queue.id)
+      add_job(service.queue, service.meta, now, {id = event.event_id, name = event.name, data = event.data,
+        opts = with_members(service.opts, event.extra), delay = 0, priority = event.priority, push = 'LPUSH'})
+    elseif reason == 'known' then
+      ensure_max_events(service.queue, service.meta)
+      emit(service.queue, service.meta, 'duplicated', 'jobId', event.event_id)
+    else
+      park(event, service, reason)
+      held_up[#held_up + 1] = service.name
+    end
+    if not reason or reason == 'known' then delivered[#delivered + 1] = service.name end
+  end
+  if #held_up == 0 then return event.returned end
+  local value = {parkedFor = held_up}
+  if #delivered > 0 then value.deliveredTo = delivered end
+  return cjson.encode(value)
+end
+
+trim_events(broker, meta)
+local statuses, touched = {}, {}
+for at, event in ipairs(events) do
+  local returned = '{"duplicate":true}'
+  if not event.status and not event.duplicate then
+    returned = deliver(event)
+    for _, service in ipairs(event.routes) do touched[service] = true end
+  end
+  local status = event.status == 'lost' and 'lost' or release(broker, event.id, event.token)
+  if not status then
+    finish(broker, meta, now, {id = event.id, set = 'completed', field = 'returnvalue', value = returned, keep = keep})
+    status = event.duplicate and 'duplicate' or 'routed'
+  end
+  statuses[at] = status
+end
+for service in pairs(touched) do
+  if service.meta then
+    mark_added(service.queue, service.meta)
+    trim_events(service.queue, service.meta)
+  end
+end
+trim_finished(broker, broker.completed, keep, now)
+meta.maxed = meta.concurrency ~= nil and rcall('LLEN', broker.active) >= meta.concurrency
+
+local taken = take(broker, meta, now, {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]),
+  max_bytes = tonumber(ARGV[6]), worker = ARGV[7], again = ARGV[1] == '1'})
+if #taken[1] == 0 then emit_if_drained(broker, meta) end
+return {'ok', taken, statuses, parked}

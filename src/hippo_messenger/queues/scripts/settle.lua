@@ -1,0 +1,105 @@
+--[[ Settles a batch of jobs of one queue, each by its own outcome, and takes the next.
+
+  KEYS  block of the queue
+  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''
+        then for each job: outcome, id, token, value, stacktrace, number, age to keep (s or ''), count to keep or ''
+          completed  value: return value (JSON)
+          failed     value: reason; stacktrace: JSON list; number: attempts allowed
+          retry      value: reason; stacktrace: JSON list; number: delay (ms)
+          later      number: delay (ms); no attempt is counted
+          back       to the head of the line; no attempt is counted
+  Result  {'ok', what include/take.lua returns, for each job: 'settled', 'lost' or 'gone'} or {'corrupt', what is wrong}
+  Atomic  the whole.
+  Repeat  does no harm: a job that the lost call settled is no longer held by its token.
+]]
+--@include queue
+--@include take
+--@include finish
+
+local queue = queue_at(1)
+local corrupt = queue_misfit(queue)
+if corrupt then return {'corrupt', corrupt} end
+local now = clock()
+local meta = read_meta(queue)
+meta.stream = ARGV[2] == '1'
+local FIRST, PARAMETERS = 8, 8
+
+local function delay_job(id, delay)
+  rcall('HSET', queue.base .. id, 'delay', delay)
+  add_delayed(queue, meta, id, now + delay)
+  meta.delayed_some = true
+end
+
+local function priority_of(id)
+  return tonumber(rcall('HGET', queue.base .. id, 'priority')) or 0
+end
+
+local function is_lifo(id)
+  local fine, opts = pcall(cjson.decode, rcall('HGET', queue.base .. id, 'opts') or '')
+  return fine and type(opts) == 'table' and opts.lifo == true
+end
+
+local outcomes = {}
+
+function outcomes.completed(job)
+  finish(queue, meta, now, {id = job.id, set = 'completed', field = 'returnvalue', value = job.value, keep = job.keep})
+end
+
+function outcomes.failed(job)
+  finish(queue, meta, now, {id = job.id, set = 'failed', field = 'failedReason', value = job.value, keep = job.keep,
+    stacktrace = job.stacktrace, attempts = job.number})
+end
+
+function outcomes.retry(job)
+  rcall('HSET', queue.base .. job.id, 'failedReason', job.value, 'stacktrace', job.stacktrace)
+  count_attempt(queue, job.id)
+  if job.number > 0 then return delay_job(job.id, job.number) end
+  local priority = priority_of(job.id)
+  if priority > 0 then
+    add_prioritized(queue, job.id, priority)
+  else
+    rcall(is_lifo(job.id) and 'RPUSH' or 'LPUSH', queue.wait, job.id)
+  end
+  emit(queue, meta, 'waiting', 'jobId', job.id, 'prev', 'active')
+  meta.returned_some = true
+end
+
+function outcomes.later(job) delay_job(job.id, job.number) end
+
+function outcomes.back(job)
+  local priority = priority_of(job.id)
+  if priority > 0 then
+    rcall('ZADD', queue.prioritized, priority * 0x100000000, job.id)
+  else
+    rcall('RPUSH', queue.wait, job.id)
+  end
+  emit(queue, meta, 'waiting', 'jobId', job.id, 'prev', 'active')
+  meta.returned_some = true
+end
+
+-- What finished jobs are trimmed by: as BullMQ, the last job of its kind has the last word.
+local trims = {}
+local statuses = {}
+if #ARGV >= FIRST then trim_events(queue, meta) end
+for at = FIRST, #ARGV, PARAMETERS do
+  local job = {outcome = ARGV[at], id = ARGV[at + 1], value = ARGV[at + 3], stacktrace = ARGV[at + 4],
+    number = tonumber(ARGV[at + 5]) or 0, keep = {age = tonumber(ARGV[at + 6]), count = tonumber(ARGV[at + 7])}}
+  local status = release(queue, job.id, ARGV[at + 2])
+  if not status then
+    outcomes[job.outcome](job)
+    if (job.outcome == 'completed' or job.outcome == 'failed') and job.keep.count ~= 0 then
+      local policy = job.outcome .. '/' .. ARGV[at + 6] .. '/' .. ARGV[at + 7]
+      trims[policy] = {set = queue[job.outcome], keep = job.keep}
+    end
+  end
+  statuses[#statuses + 1] = status or 'settled'
+end
+for _, trim in pairs(trims) do trim_finished(queue, trim.set, trim.keep, now) end
+meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
+if meta.returned_some then mark_available(queue, meta) end
+
+local taken = take(queue, meta, now, {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]),
+  max_bytes = tonumber(ARGV[6]), worker = ARGV[7], again = ARGV[1] == '1'})
+if meta.delayed_some then mark_delayed(queue) end
+if #statuses > 0 and #taken[1] == 0 then emit_if_drained(queue, meta) end
+return {'ok', taken, statuses}

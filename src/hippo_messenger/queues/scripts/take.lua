@@ -1,0 +1,18 @@
+--[[ Takes up to a number of jobs from one queue.
+
+  KEYS  block of the queue
+  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many  6 how many bytes  7 worker name or ''
+  Result  {'ok', what include/take.lua returns} or {'corrupt', what is wrong}
+  Atomic  the whole. A job whose hash is broken is put aside and harms no other.
+  Repeat  with the same token hands out again what the lost reply held, and takes more only if that was nothing.
+]]
+--@include queue
+--@include take
+
+local queue = queue_at(1)
+local corrupt = queue_misfit(queue)
+if corrupt then return {'corrupt', corrupt} end
+local meta = read_meta(queue)
+meta.stream = ARGV[2] == '1'
+return {'ok', take(queue, meta, clock(), {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]),
+  max_bytes = tonumber(ARGV[6]), worker = ARGV[7], again = ARGV[1] == '1'})}

@@ -1,0 +1,64 @@
+"""What keeps a queue sound while jobs are processed: locks are renewed, jobs of the dead are put back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.queue import Queue, QueuedJob
+
+__all__ = ["Upkeep"]
+
+_log = logging.getLogger("hippo_messenger")
+
+
+class Upkeep:
+    """Renews the locks of the jobs that are held, and looks for jobs whose worker died."""
+
+    def __init__(self, queue: Queue, *, lock: float, check: float, max_stalls: int, observer: Observer) -> None:
+        self._queue = queue
+        self._lock = lock
+        self._check = check
+        self._max_stalls = max_stalls
+        self._observer = observer
+        self._held: dict[str, QueuedJob] = {}
+
+    @property
+    def held(self) -> tuple[QueuedJob, ...]:
+        """The jobs that are held, the longest held first."""
+        return tuple(self._held.values())
+
+    def hold(self, job: QueuedJob) -> None:
+        """Renew this job's lock from now on."""
+        self._held[job.token + job.id] = job
+
+    def let_go(self, job: QueuedJob) -> None:
+        """Renew it no more."""
+        self._held.pop(job.token + job.id, None)
+
+    async def run(self) -> None:
+        """Keep on until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._renew())
+            group.create_task(self._recover())
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lock / 3)
+            if not (held := self.held):
+                continue
+            lost = set(await self._queue.renew(held, lock=self._lock))
+            for job in held:
+                if job.id in lost and job.token + job.id in self._held:
+                    self.let_go(job)
+                    self._observer.lost(job.id, queue=self._queue.name)
+                    _log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
+
+    async def _recover(self) -> None:
+        while True:
+            recovered = await self._queue.recover(interval=self._check, max_stalls=self._max_stalls)
+            if recovered:
+                self._observer.recovered(recovered, queue=self._queue.name)
+                _log.warning("%s: %d jobs of a worker that died were put back", self._queue.name, len(recovered))
+            await asyncio.sleep(self._check)
