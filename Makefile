@@ -6,8 +6,8 @@ ifndef PYTHON
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 endif
-UV := $(shell command -v uv)
-NPM := $(shell command -v npm)
+UV := $(shell command -v uv 2>/dev/null)
+NPM := $(shell command -v npm 2>/dev/null)
 
 BIN := .venv/bin
 INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) --quiet
@@ -79,7 +79,7 @@ $(TOOLS): $(PACKAGE)
 node-packages: $(NODE_PACKAGES)
 
 # Without a package registry at hand the other tests still run; those that need these packages skip, or fail in CI.
-$(NODE_PACKAGES): tests/interop/package.json $(TOOLS)
+$(NODE_PACKAGES): tests/interop/package.json | $(TOOLS)
 	@echo 'Installing the Node packages into tests/interop ...'
 	@cd tests/interop && $(WITH_NODE) npm install --no-audit --no-fund --loglevel=error && touch node_modules/.installed \
 		|| echo 'the Node packages could not be installed: the interop tests have nothing to talk to' >&2
