@@ -249,6 +249,18 @@ class Queue:
         """Wake one idle worker of this queue."""
         await self._connection.execute("ZADD", self._keys.marker, 0, "0")
 
+    async def log(self, job: QueuedJob, line: str) -> None:
+        """Add a line to a job's log."""
+        await self._connection.execute("RPUSH", self._keys.job(job.id) + ":logs", line)
+
+    async def update_progress(self, job: QueuedJob, progress: bytes) -> None:
+        """Replace a job's progress, and tell who follows the events stream; `progress` is JSON."""
+        commands: list[tuple[str | bytes, ...]] = [("HSET", self._keys.job(job.id), "progress", progress)]
+        if self._events_stream == b"1":
+            fields = ("event", "progress", "jobId", job.id, "data", progress)
+            commands.append(("XADD", self._keys.base + "events", "*", *fields))
+        await self._connection.pipeline(commands)
+
     async def renew(self, jobs: Iterable[QueuedJob], *, lock: float) -> tuple[str, ...]:
         """Hold these jobs for so many seconds more; the ids of those that are lost."""
         arguments: list[Argument] = [math.ceil(lock * 1000)]

@@ -1,0 +1,378 @@
+"""The message broker: keeps registrations, validates each event, and puts a copy into the queue of every listener."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.catalogue.model import read_data
+from hippo_messenger.envelope import Envelope, decode
+from hippo_messenger.errors import (
+    EventError,
+    InvalidRegistrationError,
+    MessengerClosedError,
+    RedisError,
+    UnknownEventTypeError,
+    UnknownServiceError,
+)
+from hippo_messenger.observer import Observer, SilentObserver
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.connection import Connection, RedisSource
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.queue import Order, Outcome, Queue, QueuedJob, Routed, Routing, Taken, event_digest
+from hippo_messenger.queues.registry import Registry
+from hippo_messenger.queues.schedule import COUNTER_FIELD, Schedule
+from hippo_messenger.queues.upkeep import Upkeep
+from hippo_messenger.registration import REGISTRATION_JOB, Registration, Registrations, Retention, route
+from hippo_messenger.settings import Settings
+from hippo_messenger.shutdown import Shutdown
+
+__all__ = ["HippoBroker"]
+
+_log = logging.getLogger("hippo_messenger")
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """A valid event, ready to be routed."""
+
+    job: QueuedJob
+    envelope: Envelope
+    deliver_to: frozenset[str] | None
+    """Set where a parked copy is redriven: it goes to these services alone."""
+    extra: str
+
+
+class HippoBroker:
+    """Routes events until it is stopped; as many as you like work side by side on one Redis, without a leader."""
+
+    def __init__(
+        self,
+        *,
+        redis_connection: RedisSource | None = None,
+        catalogue: Catalogue | None = None,
+        settings: Settings | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Put a broker together; nothing touches Redis before it is started.
+
+        Args:
+            redis_connection: A URL, "embedded", or a `redis.asyncio` client whose settings are taken over; left out,
+                `HIPPO_REDIS_URL` or `REDIS_URL`.
+            catalogue: What may be said; left out, `HIPPO_CATALOGUE` or Golden Hippo's.
+            settings: Left out, the defaults with the variables `HIPPO_*`.
+            observer: Told what happens.
+        """
+        self._catalogue = catalogue or Catalogue.from_environment()
+        self._settings = settings or Settings.from_environment()
+        self._observer = observer or SilentObserver()
+        self._connection = Connection.of(redis_connection, settings=self._settings)
+        self._layout = Layout(self._settings.prefix)
+        self._connection.blocking_name = self._layout.broker.worker_client_name
+        caller = Caller(self._connection, observer=self._observer)
+        self._queue = Queue(
+            self._connection, self._layout.broker, caller=caller, events_stream=self._settings.events_stream
+        )
+        self._registry = Registry(self._connection, self._layout, caller=caller)
+        self._schedule = Schedule(self._connection, settings=self._settings)
+        self._upkeep = Upkeep(
+            self._queue,
+            lock=self._settings.broker_lock,
+            check=self._settings.broker_stall_check,
+            max_stalls=self._settings.broker_max_stalls,
+            observer=self._observer,
+        )
+        self._registrations = Registrations()
+        self._told_empty = False
+        self._keep = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Connect, read the registry and begin to route.
+
+        Raises:
+            RedisError: Redis can't be used; nothing was started.
+        """
+        if self._stopping.is_set():
+            raise MessengerClosedError("expected a broker that was not stopped yet; make a new one")
+        await self._connection.open()
+        self._registrations = await self._registry.load()
+        self._tasks = [
+            asyncio.create_task(self._route_all(), name="hippo-broker"),
+            asyncio.create_task(self._upkeep.run(), name="hippo-broker-upkeep"),
+        ]
+        _log.info("message broker: routing on %s", self._connection.description)
+
+    async def run(self) -> None:
+        """Route until SIGINT or SIGTERM, then finish the batch in hand."""
+        with Shutdown() as shutdown:
+            await self.start()
+            try:
+                await self._until(shutdown)
+            finally:
+                await self.stop()
+
+    async def stop(self) -> None:
+        """Finish the batch in hand and close what this broker opened; may be called again."""
+        self._stopping.set()
+        if self._tasks:
+            routing, upkeep = self._tasks
+            self._tasks = []
+            await asyncio.gather(routing, return_exceptions=True)
+            upkeep.cancel()
+            await asyncio.gather(upkeep, return_exceptions=True)
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _until(self, shutdown: Shutdown) -> None:
+        asked = asyncio.create_task(shutdown.asked())
+        try:
+            done, _ = await asyncio.wait([asked, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {asked}:
+                task.result()
+        finally:
+            asked.cancel()
+
+    async def _route_all(self) -> None:
+        taken = Taken()
+        while not self._stopping.is_set():
+            taken = await (self._handle(taken.jobs) if taken.jobs else self._next())
+        await self._settle([Outcome.back(job) for job in reversed(taken.jobs)])
+
+    async def _next(self) -> Taken:
+        """The next jobs; comes back empty when the broker stops or something may have changed."""
+        taken = await self._queue.take(self._order())
+        if taken.jobs:
+            return self._held(taken)
+        timeout = min(self._settings.block_timeout, taken.limited_for or self._settings.block_timeout)
+        if taken.due_in is not None:
+            timeout = min(timeout, taken.due_in)
+        waiting = asyncio.create_task(self._wait(timeout))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in (waiting, stopping):
+            task.cancel()
+        await asyncio.gather(waiting, stopping, return_exceptions=True)
+        return Taken()
+
+    async def _wait(self, timeout: float) -> None:
+        try:
+            await self._queue.wait(max(timeout, 0.001))
+        except RedisError as error:
+            self._observer.trouble(error)
+            await asyncio.sleep(0.05)
+
+    async def _handle(self, jobs: Sequence[QueuedJob]) -> Taken:
+        """Registrations first, then all events; what comes next."""
+        events, outcomes = [], []
+        for job in jobs:
+            if job.deferred_failure is not None:
+                outcomes.append(Outcome.failed(job, job.deferred_failure))
+            elif job.name == REGISTRATION_JOB:
+                outcomes.append(await self._register(job))
+            else:
+                decided = self._read(job)
+                (events if isinstance(decided, _Event) else outcomes).append(decided)
+        await self._settle(outcomes)
+        return await self._route(events)
+
+    def _read(self, job: QueuedJob) -> _Event | Outcome:
+        """The event in a job, or why there is none."""
+        try:
+            envelope = decode(job.data)
+            if envelope.type != job.name:
+                raise UnknownEventTypeError(f"{envelope.type} in a job named {job.name}", [job.name])
+            event_type = self._catalogue.event_type(envelope.type)
+            self._catalogue.service(envelope.source)
+            read_data(self._catalogue.model(event_type), envelope.data)
+            options = _options(job)
+            deliver_to = self._still_registered(_deliver_to(options))
+        except (EventError, UnknownEventTypeError, UnknownServiceError) as error:
+            _log.warning("event %s (%s) is not delivered: %s", job.id, job.name, error)
+            return Outcome.failed(job, f"{type(error).__name__}: {error}")
+        return _Event(job, envelope, deliver_to=deliver_to, extra=_passed_on(options))
+
+    def _still_registered(self, services: frozenset[str] | None) -> frozenset[str] | None:
+        """The services that a parked copy is for; one that is gone must not swallow it."""
+        for name in sorted(services or ()):
+            if name not in self._registrations.by_service:
+                raise UnknownServiceError(name, self._registrations.by_service)
+        return services
+
+    async def _register(self, job: QueuedJob) -> Outcome:
+        """Write a registration and make its repeat job anew; or, when that ticks, repair what it finds."""
+        try:
+            if job.scheduler is not None:
+                await self._schedule.advance(job)
+            registration = Registration.from_wire(job.data)
+            self._catalogue.service(registration.service)
+            number = _registration_number(job)
+            written = await self._registry.write(registration, number=number)
+            if job.scheduler is None and written != "older":
+                await self._schedule.replace(registration, number=number)
+        except (InvalidRegistrationError, UnknownServiceError) as error:
+            _log.warning("registration %s is refused: %s", job.id, error)
+            return Outcome.failed(job, f"{type(error).__name__}: {error}")
+        except (RedisError, TimeoutError) as error:
+            _log.warning("registration %s has to wait: %s", job.id, error)
+            return Outcome.later(job, delay=1.0)
+        if written == "changed":
+            self._registrations = await self._registry.load()
+            _log.info("%s listens to %s", registration.service, ", ".join(sorted(registration.listens_to)) or "nothing")
+        result = {"service": registration.service, "listensTo": sorted(registration.listens_to), "registry": written}
+        return Outcome.completed(job, json.dumps(result).encode(), keep=self._keep)
+
+    async def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        if not outcomes:
+            return
+        await self._queue.settle(outcomes, self._order(count=0))
+        for outcome in outcomes:
+            self._upkeep.let_go(outcome.job)
+            self._observer.settled(outcome.job.name, queue=self._queue.name, outcome=outcome.kind)
+
+    async def _route(self, events: Sequence[_Event]) -> Taken:
+        """Route all events, in calls of bounded size; the last one takes what comes next."""
+        left = list(events)
+        while left:
+            if not self._registrations and not await self._somebody_listens():
+                await self._settle(
+                    [Outcome.later(event.job, delay=self._settings.empty_registry_delay) for event in left]
+                )
+                return Taken()
+            batch = self._bounded(left)
+            last = len(batch) == len(left) and not self._stopping.is_set()
+            routed = await self._queue.route(
+                [routing for _, routing in batch],
+                self._order() if last else self._order(count=0),
+                layout=self._layout,
+                version=self._registrations.version,
+                window=self._settings.deduplication_window,
+                keep=self._keep,
+            )
+            if routed.stale:
+                self._registrations = await self._registry.load()
+                continue
+            self._report(batch, routed)
+            left = left[len(batch) :]
+            if last:
+                return self._held(routed.taken)
+        return Taken()
+
+    def _bounded(self, events: Iterable[_Event]) -> list[tuple[_Event, Routing]]:
+        """As many of the first events as one call may write copies of; at least one."""
+        batch: list[tuple[_Event, Routing]] = []
+        deliveries, size = 0, 0
+        for event in events:
+            routing = self._routing(event)
+            deliveries += max(len(routing.services), 1)
+            size += len(event.job.data) * len(routing.services)
+            too_many = deliveries > self._settings.broker_batch_deliveries or size > self._settings.broker_batch_bytes
+            if batch and too_many:
+                break
+            batch.append((event, routing))
+        return batch
+
+    def _routing(self, event: _Event) -> Routing:
+        if event.deliver_to is None:
+            services = route(event.envelope, self._registrations)
+            digest = event_digest(event.envelope.source, event.envelope.id)
+        else:
+            by_service = self._registrations.by_service
+            services = tuple(by_service[name] for name in sorted(event.deliver_to) if name in by_service)
+            digest = b""
+        return Routing(event.job, event.envelope.id, digest, services, extra=event.extra)
+
+    async def _somebody_listens(self) -> bool:
+        self._registrations = await self._registry.load()
+        if not self._registrations and not self._told_empty:
+            _log.warning("no service is registered: events are put back until one is")
+        self._told_empty = not self._registrations
+        return bool(self._registrations)
+
+    def _report(self, batch: Sequence[tuple[_Event, Routing]], routed: Routed) -> None:
+        for (event, routing), status in zip(batch, routed.statuses, strict=True):
+            self._upkeep.let_go(event.job)
+            origin = event.envelope.source
+            if status == "routed":
+                names = tuple(entry.service for entry in routing.services)
+                self._observer.routed(event.envelope.type, origin=origin, services=names)
+            elif status == "duplicate":
+                self._observer.duplicate(event.envelope.type, origin=origin)
+            else:
+                self._observer.lost(event.job.id, queue=self._queue.name)
+        types = {event.envelope.id: event.envelope.type for event, _ in batch}
+        for parked in routed.parked:
+            _log.error("event %s is parked for %s: %s", parked.event_id, parked.service, parked.reason)
+            self._observer.parked(types[parked.event_id], service=parked.service, reason=parked.reason)
+
+    def _held(self, taken: Taken) -> Taken:
+        for job in taken.jobs:
+            self._upkeep.hold(job)
+        for job_id in taken.broken:
+            _log.error("job %s of the broker queue is gone or unreadable; it is put aside", job_id)
+        return taken
+
+    def _order(self, *, count: int | None = None) -> Order:
+        settings = self._settings
+        wanted = settings.broker_batch if count is None else count
+        return Order(wanted, lock=settings.broker_lock, max_bytes=settings.broker_batch_bytes)
+
+
+def _options(job: QueuedJob) -> dict[str, object]:
+    try:
+        options = json.loads(job.options)
+    except ValueError:
+        return {}
+    return options if isinstance(options, dict) else {}
+
+
+def _deliver_to(options: dict[str, object]) -> frozenset[str] | None:
+    names = options.get("deliverTo")
+    return frozenset(str(name) for name in names) if isinstance(names, list) else None
+
+
+def _passed_on(options: dict[str, object]) -> str:
+    """The sender's options that go with every copy: priority, and trace context where a Node worker can read it.
+
+    A `tm` that is no JSON object text would wedge a Node worker for good, so it is dropped.
+    """
+    members: dict[str, object] = {}
+    priority = options.get("priority")
+    if isinstance(priority, int) and priority > 0:
+        members["priority"] = priority
+    context = options.get("tm")
+    if isinstance(context, str) and _is_json_object(context):
+        members["tm"] = context
+    return json.dumps(members, separators=(",", ":"))[1:-1]
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _registration_number(job: QueuedJob) -> int:
+    """Which registration is newer: the job's own number, or for a repeat job the one it stems from."""
+    if job.scheduler is None:
+        return int(job.id) if job.id.isdigit() else 0
+    number = json.loads(job.data).get(COUNTER_FIELD, 0)
+    return number if isinstance(number, int) else 0
+
+

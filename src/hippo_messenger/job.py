@@ -1,0 +1,59 @@
+"""What a processor gets: one event, and a way to say how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from hippo_messenger.catalogue.model import EventData, EventType, Service
+
+__all__ = ["HippoJob", "JobChannel"]
+
+Data = TypeVar("Data", bound=EventData, covariant=True)
+
+
+class JobChannel(Protocol):
+    """Where a job's log and progress go; the processor's thread decides how."""
+
+    def log(self, line: str) -> Awaitable[None]:
+        """Add a line to the job's log."""
+
+    def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
+        """Replace the job's progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class HippoJob(Generic[Data]):
+    """One event in the hands of a processor."""
+
+    data: Data
+    """The event's data, validated: `match job.data: case OrderSuccess(): …` narrows it."""
+    job_type: EventType
+    """The event's type."""
+    origin: Service | str
+    """The service that sent it; a plain string where this process' catalogue doesn't know that service yet."""
+    id: str
+    """The event's id: the same in every service, and at every attempt."""
+    time: datetime
+    """When it was sent, by the sender's clock."""
+    attempt: int
+    """1 at the first try."""
+    raw: bytes
+    """The envelope as it came over the wire, with the members that this version doesn't know."""
+    channel: JobChannel = field(repr=False, compare=False)
+
+    def log(self, line: str) -> Awaitable[None]:
+        """Add a line to the job's log, where BullMQ's tools show it.
+
+        In an asynchronous processor await it; in a plain one it has happened when the call returns.
+        """
+        return self.channel.log(line)
+
+    def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
+        """Say how far the job is, where BullMQ's tools show it: a number or a JSON object.
+
+        In an asynchronous processor await it; in a plain one it has happened when the call returns.
+        """
+        return self.channel.update_progress(progress)

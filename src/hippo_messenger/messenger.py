@@ -1,0 +1,411 @@
+"""The client object of one service: it registers, sets listeners, and sends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Self, overload
+from uuid import uuid4
+
+from hippo_messenger.catalogue.catalogue import Catalogue, DeprecationNotices
+from hippo_messenger.catalogue.model import EventData, EventType, Service, masked, read_data, to_wire
+from hippo_messenger.envelope import check_event_id, encode, new_event_id
+from hippo_messenger.errors import (
+    ConfigurationError,
+    EventError,
+    EventTooLargeError,
+    InvalidRegistrationError,
+    RedisError,
+    RegistrationTimeoutError,
+)
+from hippo_messenger.observer import Observer, SilentObserver
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.connection import Connection, RedisSource
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.publisher import Publication, Publisher
+from hippo_messenger.queues.queue import event_digest
+from hippo_messenger.queues.registry import Registry
+from hippo_messenger.queues.rejections import Rejections
+from hippo_messenger.registration import REGISTRATION_JOB, Registration, Retention
+from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.settings import Settings
+
+__all__ = ["HippoMessenger"]
+
+_HIGHEST_PRIORITY = 2**21
+"""BullMQ's limit (PRIORITY_LIMIT)."""
+_LONGEST_DELAY = 10 * 365 * 24 * 3600.0
+
+_log = logging.getLogger("hippo_messenger")
+
+
+class HippoMessenger:
+    """One service's way to send events and to say which events it wants.
+
+    Nothing touches Redis before the first `register` or `send`. It belongs to one event loop, and closes only what it
+    opened: a client that was handed in stays open.
+    """
+
+    def __init__(
+        self,
+        *,
+        service_name: Service,
+        listens_to: Iterable[EventType] = (),
+        redis_connection: RedisSource | None = None,
+        enable_workers: bool = True,
+        catalogue: Catalogue | None = None,
+        retry: RetryPolicy | None = None,
+        settings: Settings | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Put a messenger together.
+
+        Args:
+            service_name: The service, a member of the catalogue's enum.
+            listens_to: The event types that this service wants.
+            redis_connection: A URL, "embedded", or a `redis.asyncio` client whose settings are taken over; left out,
+                `HIPPO_REDIS_URL` or `REDIS_URL`.
+            enable_workers: False keeps every worker of this messenger from taking jobs, as in a canary.
+            catalogue: What may be said; left out, `HIPPO_CATALOGUE` or Golden Hippo's.
+            retry: How this service's jobs are tried again.
+            settings: Left out, the defaults with the variables `HIPPO_*`.
+            observer: Told what happens.
+
+        Raises:
+            ConfigurationError: An argument is wrong; the message says which, and what would be right.
+        """
+        self._catalogue = catalogue or Catalogue.from_environment()
+        self._service = self._catalogue.require_service(service_name)
+        self._settings = settings or Settings.from_environment()
+        self._enable_workers = enable_workers
+        self._retry = retry or RetryPolicy()
+        self._observer = observer or SilentObserver()
+        self._listeners = self._checked_listeners(listens_to)
+        self._instance = uuid4().hex
+        self._notices = DeprecationNotices()
+        self._presence: asyncio.Task[None] | None = None
+
+        self._connection = Connection.of(redis_connection, settings=self._settings)
+        caller = Caller(self._connection, observer=self._observer)
+        layout = Layout(self._settings.prefix)
+        self._publisher = Publisher(caller, layout, own_queue=self._service, settings=self._settings)
+        self._registry = Registry(self._connection, layout, caller=caller)
+        self._rejections = Rejections(caller, layout, settings=self._settings)
+
+    @property
+    def service(self) -> Service:
+        """The service that this messenger speaks for."""
+        return self._service
+
+    @property
+    def listeners(self) -> frozenset[EventType]:
+        """The event types that the next `register` asks for."""
+        return self._listeners
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What may be said."""
+        return self._catalogue
+
+    @property
+    def connection(self) -> Connection:
+        """The way to Redis; this messenger closes it."""
+        return self._connection
+
+    @property
+    def settings(self) -> Settings:
+        """How it behaves."""
+        return self._settings
+
+    @property
+    def observer(self) -> Observer:
+        """Told what happens."""
+        return self._observer
+
+    @property
+    def enable_workers(self) -> bool:
+        """Whether workers of this messenger take jobs."""
+        return self._enable_workers
+
+    def set_listeners(self, listens_to: Iterable[EventType]) -> None:
+        """Replace the event types that this service wants; it takes effect with the next `register`."""
+        self._listeners = self._checked_listeners(listens_to)
+
+    async def register(self, *, wait: bool = False, timeout: float = 10.0) -> None:
+        """Tell the broker what this service listens to; a later registration replaces an earlier one.
+
+        From now on the messenger also says regularly that it is there, and registers again should the registry be gone.
+
+        Args:
+            wait: Return when routing is live, not when the registration is queued.
+            timeout: How many seconds to wait for that.
+
+        Raises:
+            NotSentError: Redis does not have the registration.
+            PossiblySentError: Redis may have it; registering again does no harm.
+            RegistrationTimeoutError: It is queued, but no broker took it in time.
+            InvalidRegistrationError: The broker refused it, and says why.
+        """
+        number = await self._publish_registration()
+        if self._presence is None:
+            self._presence = asyncio.create_task(self._keep_present(), name=f"hippo-presence-{self._service}")
+        if wait:
+            await self._until_live(number, timeout)
+
+    @overload
+    async def send(
+        self,
+        data: EventData,
+        /,
+        *,
+        notify_self: bool = False,
+        event_id: str | None = None,
+        delay: float = 0,
+        priority: int = 0,
+    ) -> str: ...
+
+    @overload
+    async def send(
+        self,
+        *,
+        event_type: EventType,
+        data: Mapping[str, object] | EventData,
+        notify_self: bool = False,
+        event_id: str | None = None,
+        delay: float = 0,
+        priority: int = 0,
+    ) -> str: ...
+
+    async def send(
+        self,
+        data: EventData | Mapping[str, object] | None = None,
+        *,
+        event_type: EventType | None = None,
+        notify_self: bool = False,
+        event_id: str | None = None,
+        delay: float = 0,
+        priority: int = 0,
+    ) -> str:
+        """Send one event to every service that listens; its id, once Redis has it.
+
+        Args:
+            data: An event-data model, or with `event_type` a mapping that fits its model.
+            event_type: The type, where `data` doesn't say it.
+            notify_self: Put a copy into this service's own queue too, in the same step.
+            event_id: Sending again under the same id delivers once, within the duplicate window.
+            delay: Seconds before the event is routed.
+            priority: 0 goes first; of the others the lower number, up to 2,097,152.
+
+        Raises:
+            EventValidationError: The data doesn't fit; nothing is sent, whatever state Redis is in.
+            EventTooLargeError: It is larger than `max_event_bytes`.
+            InvalidEventIdError: The id can't be used.
+            UnknownEventTypeError: The type is not in the catalogue.
+            NotSentError: Redis does not have it.
+            PossiblySentError: Redis may have it; send it again with the same `event_id`.
+        """
+        try:
+            publication = self._publication(
+                data, event_type, notify_self=notify_self, event_id=event_id, delay=delay, priority=priority
+            )
+        except EventError as error:
+            await self._record_rejection(data, event_type, error, notify_self=notify_self)
+            raise
+        sent = await self._publisher.publish(publication)
+        self._observer.sent(publication.name, origin=self._service)
+        return sent
+
+    async def send_many(
+        self, events: Sequence[EventData], *, notify_self: bool = False, delay: float = 0, priority: int = 0
+    ) -> list[str]:
+        """Send many events, in this order; their ids, once Redis has all of them.
+
+        All are checked before any is sent.
+
+        Raises:
+            EventError: One of them is wrong; none was sent.
+            NotSentError: Redis does not have those that `event_ids` names; it has the others.
+            PossiblySentError: Redis may or may not have those that `event_ids` names.
+        """
+        publications = []
+        for place, event in enumerate(events):
+            try:
+                publications.append(
+                    self._publication(
+                        event, None, notify_self=notify_self, event_id=None, delay=delay, priority=priority
+                    )
+                )
+            except EventError as error:
+                await self._record_rejection(event, None, error, notify_self=notify_self)
+                error.add_note(f"event {place} of {len(events)}; none of them was sent")
+                raise
+        sent = await self._publisher.publish_many(publications)
+        for publication in publications:
+            self._observer.sent(publication.name, origin=self._service)
+        return sent
+
+    async def close(self) -> None:
+        """Finish what is being sent, and close what this messenger opened; may be called again."""
+        if self._presence is not None:
+            self._presence.cancel()
+            await asyncio.gather(self._presence, return_exceptions=True)
+            self._presence = None
+        await self._publisher.close()
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _checked_listeners(self, listens_to: Iterable[EventType]) -> frozenset[EventType]:
+        return frozenset(self._catalogue.require_event_type(event_type) for event_type in listens_to)
+
+    def _registration(self) -> Registration:
+        return Registration(
+            service=self._service.value,
+            listens_to=frozenset(event_type.value for event_type in self._listeners),
+            retry=self._retry,
+            completed=Retention(age=self._settings.completed_age, count=self._settings.completed_count),
+        )
+
+    async def _publish_registration(self) -> int:
+        data = self._registration().to_wire()
+        publication = Publication(name=REGISTRATION_JOB, data=data, options='{"attempts":1,"lifo":true}', lifo=True)
+        return int(await self._publisher.publish(publication))
+
+    async def _until_live(self, number: int, timeout: float) -> None:
+        pause = 0.005
+        try:
+            async with asyncio.timeout(timeout):
+                while (state := await self._registry.progress(self._service, number=number)) == "queued":
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.5, 0.1)
+        except TimeoutError:
+            raise RegistrationTimeoutError(
+                f"the registration of {self._service} is queued, but no message broker took it within {timeout:g} s; "
+                "is one running (`hippo broker`)?"
+            ) from None
+        if state != "live":
+            raise InvalidRegistrationError(f"the message broker refused the registration of {self._service}: {state}")
+
+    async def _keep_present(self) -> None:
+        """Says that this instance is there, and registers again when the registry has lost the service."""
+        while True:
+            await asyncio.sleep(self._settings.presence_interval)
+            try:
+                known = await self._registry.note_presence(self._service, self._instance, patience=None)
+                if not known:
+                    _log.warning("the registry has lost %s; registering again", self._service)
+                    await self._publish_registration()
+            except Exception as error:
+                _log.warning("%s could not say that it is there: %s; trying again", self._service, error)
+
+    def _publication(
+        self,
+        data: EventData | Mapping[str, object] | None,
+        event_type: EventType | None,
+        *,
+        notify_self: bool,
+        event_id: str | None,
+        delay: float,
+        priority: int,
+    ) -> Publication:
+        kind, wire = self._checked(data, event_type)
+        event_id = new_event_id() if event_id is None else check_event_id(event_id)
+        envelope = encode(event_id=event_id, source=self._service.value, event_type=kind.value, data=wire)
+        if len(envelope) > self._settings.max_event_bytes:
+            raise EventTooLargeError(
+                f"expected an event of at most {self._settings.max_event_bytes:,} bytes, got one of {len(envelope):,}; "
+                "send a reference to the data instead, or raise HIPPO_MAX_EVENT_BYTES"
+            )
+        milliseconds = _checked_delay(delay)
+        return Publication(
+            name=kind.value,
+            data=envelope,
+            options=_job_options({"attempts": 1}, delay=milliseconds, priority=_checked_priority(priority)),
+            event_id=event_id,
+            delay=milliseconds,
+            priority=priority,
+            own_options=self._own_options(milliseconds, priority) if notify_self else "",
+            digest=event_digest(self._service.value, event_id) if notify_self else b"",
+        )
+
+    def _checked(
+        self, data: EventData | Mapping[str, object] | None, event_type: EventType | None
+    ) -> tuple[EventType, bytes]:
+        if isinstance(data, EventData):
+            kind = self._catalogue.require_event_type(type(data).event_type)
+            if event_type is not None and event_type != kind:
+                raise ConfigurationError(f"expected data of {event_type}, got {type(data).__name__}, which is {kind}")
+            if self._catalogue.model(kind) is not type(data):
+                raise ConfigurationError(
+                    f"expected {self._catalogue.model(kind).__name__}, the catalogue's model of {kind}, "
+                    f"got another class of type {type(data).__name__}"
+                )
+            checked = data
+        else:
+            if event_type is None:
+                raise ConfigurationError(
+                    "expected an event-data model such as OrderSuccess(…), or event_type= with data= as a mapping, "
+                    f"got {type(data).__name__} without event_type"
+                )
+            kind = self._catalogue.require_event_type(event_type)
+            checked = read_data(self._catalogue.model(kind), data)
+        self._notices.warn(self._catalogue.model(kind))
+        return kind, to_wire(checked)
+
+    def _own_options(self, delay: int, priority: int) -> str:
+        return _job_options(json.loads(self._registration().job_options), delay=delay, priority=priority)
+
+    async def _record_rejection(
+        self,
+        data: EventData | Mapping[str, object] | None,
+        event_type: EventType | None,
+        error: EventError,
+        *,
+        notify_self: bool,
+    ) -> None:
+        """Best effort, and never in the way of the error that is about to be raised."""
+        kind = event_type if event_type is not None else getattr(type(data), "event_type", None)
+        if not isinstance(kind, EventType):
+            return
+        self._observer.rejected(kind.value, origin=self._service)
+        model = self._catalogue.model(kind)
+        value = data.model_dump(mode="python", by_alias=True) if isinstance(data, EventData) else data
+        try:
+            await self._rejections.record(
+                event_type=kind.value,
+                origin=self._service.value,
+                data=masked(model, value),
+                reason=str(error),
+                own_queue_too=notify_self,
+            )
+        except RedisError as cause:
+            _log.warning("a rejected %s could not be recorded: %s", kind, cause)
+
+
+def _checked_delay(delay: float) -> int:
+    if not 0 <= delay <= _LONGEST_DELAY:
+        raise ConfigurationError(f"expected a delay from 0 seconds to ten years, got {delay!r}")
+    return round(delay * 1000)
+
+
+def _checked_priority(priority: int) -> int:
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= _HIGHEST_PRIORITY:
+        raise ConfigurationError(f"expected a priority from 0 to {_HIGHEST_PRIORITY:,}, got {priority!r}")
+    return priority
+
+
+def _job_options(options: dict[str, object], *, delay: int, priority: int) -> str:
+    if delay:
+        options = options | {"delay": delay}
+    if priority:
+        options = options | {"priority": priority}
+    return json.dumps(options, separators=(",", ":"))

@@ -1,0 +1,258 @@
+"""One delivery, from a job as it was taken to its outcome: read, validate, find the processor, run it, judge the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import json
+import logging
+import random
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.catalogue.model import EventData, EventType, Service, read_data
+from hippo_messenger.envelope import Envelope, decode
+from hippo_messenger.errors import (
+    ConfigurationError,
+    DeadLetter,
+    Discard,
+    EventError,
+    UnknownEventTypeError,
+    UnknownServiceError,
+)
+from hippo_messenger.job import HippoJob
+from hippo_messenger.queues.queue import Outcome, Queue, QueuedJob
+from hippo_messenger.registration import Retention
+from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.settings import Settings
+
+__all__ = ["Processing", "Processor"]
+
+Data = TypeVar("Data", bound=EventData)
+Processor = Callable[[HippoJob[Data]], Awaitable[object] | object]
+"""A user's function: called with one job; what it returns is stored as JSON, what it raises fails the job."""
+
+_TRACES_KEPT = 10
+_REASON_LENGTH = 4096
+
+_log = logging.getLogger("hippo_messenger")
+
+
+class _NoProcessor(Exception):
+    """This worker can't process the type (yet)."""
+
+
+class _Unfit(Exception):
+    """The job will never be processed, here or elsewhere."""
+
+
+class Processing:
+    """Knows the processors of one worker, and runs one job at a time through them."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        catalogue: Catalogue,
+        settings: Settings,
+        processor: Processor[EventData] | None,
+        threads: int,
+    ) -> None:
+        self._queue = queue
+        self._catalogue = catalogue
+        self._settings = settings
+        self._default = processor
+        self._by_type: dict[EventType, Processor[Any]] = {}
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"hippo-{queue.name}")
+
+    def add(self, model: type[Data], processor: Processor[Data]) -> None:
+        """Make a function the processor of one event.
+
+        Raises:
+            ConfigurationError: The event has one already, or is not in the catalogue.
+        """
+        event_type = self._catalogue.require_event_type(model.event_type)
+        if event_type in self._by_type:
+            raise ConfigurationError(f"expected one processor of {event_type}, got a second one")
+        self._by_type[event_type] = processor
+
+    def check(self) -> None:
+        """Raises:
+        ConfigurationError: There is no processor at all.
+        """
+        if self._default is None and not self._by_type:
+            raise ConfigurationError(
+                "expected a processor, got none: pass processor=… or decorate a function with @worker.on(…)"
+            )
+
+    def close(self) -> None:
+        """Let go of the threads; plain processors that still run are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def process(self, job: QueuedJob) -> Outcome:
+        """Run one job to its outcome; raises nothing but the cancellation."""
+        try:
+            event = self._read(job)
+            processor = self._processor(event.job_type)
+            returned = await self._run(processor, event)
+            return Outcome.completed(job, self._result(returned), keep=self._keep_completed(job))
+        except Discard as error:
+            result = to_json({"discarded": str(error)})
+            return Outcome.completed(job, result, keep=self._keep_completed(job))
+        except _NoProcessor as error:
+            return self._postponed(job, error)
+        except (_Unfit, DeadLetter) as error:
+            return self._dead(job, error)
+        except Exception as error:
+            return self._failed_attempt(job, error)
+
+    def _read(self, job: QueuedJob) -> HippoJob[EventData]:
+        if job.deferred_failure is not None:
+            raise _Unfit(job.deferred_failure)
+        try:
+            envelope = decode(job.data)
+            event_type = self._catalogue.event_type(envelope.type)
+            data = read_data(self._catalogue.model(event_type), envelope.data)
+        except UnknownEventTypeError as error:
+            raise _NoProcessor(str(error)) from None
+        except EventError as error:
+            raise _Unfit(f"{type(error).__name__}: {error}") from None
+        return HippoJob(
+            data=data,
+            job_type=event_type,
+            origin=self._origin(envelope),
+            id=envelope.id,
+            time=envelope.time or datetime.fromtimestamp(job.timestamp / 1000, UTC),
+            attempt=job.attempts_made + 1,
+            raw=job.data,
+            channel=_Channel(self._queue, job),
+        )
+
+    def _origin(self, envelope: Envelope) -> Service | str:
+        try:
+            return self._catalogue.service(envelope.source)
+        except UnknownServiceError:
+            return envelope.source
+
+    def _processor(self, event_type: EventType) -> Processor[Any]:
+        processor = self._by_type.get(event_type, self._default)
+        if processor is None:
+            raise _NoProcessor(f"no processor for {event_type} in this worker")
+        return processor
+
+    async def _run(self, processor: Processor[Any], event: HippoJob[EventData]) -> object:
+        if _is_asynchronous(processor):
+            return await cast("Awaitable[object]", processor(event))
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: context.run(processor, event))
+
+    def _result(self, returned: object) -> bytes:
+        try:
+            result = to_json(returned, inf_nan_mode="strings")
+        except PydanticSerializationError as error:
+            raise DeadLetter(
+                f"the processor is done, but what it returned is no JSON: {error}; return a dict, a list or None"
+            ) from None
+        if len(result) > self._settings.max_result_bytes:
+            raise DeadLetter(
+                f"the processor is done, but returned {len(result):,} bytes of JSON, more than the "
+                f"{self._settings.max_result_bytes:,} that are kept; return less, or raise HIPPO_MAX_RESULT_BYTES"
+            )
+        return result
+
+    def _postponed(self, job: QueuedJob, error: _NoProcessor) -> Outcome:
+        """Somebody newer may know the type: wait for them, but not for ever."""
+        age = time.time() - job.timestamp / 1000
+        if age > self._settings.unknown_type_patience:
+            return self._dead(job, error)
+        _log.warning("%s: job %s is put back: %s", self._queue.name, job.id, error)
+        return Outcome.later(job, delay=self._settings.unknown_type_delay)
+
+    def _failed_attempt(self, job: QueuedJob, error: Exception) -> Outcome:
+        policy = RetryPolicy.from_job_options(_options(job))
+        delay = policy.delay_after(job.attempts_made + 1, chance=random.random())  # noqa: S311 (jitter)
+        if delay is None:
+            return self._dead(job, error)
+        return Outcome.retry(job, _reason(error), stacktrace=_traces(job, error), delay=delay)
+
+    def _dead(self, job: QueuedJob, error: Exception) -> Outcome:
+        options = _options(job)
+        _log.error("%s: job %s (%s) is a dead letter: %s", self._queue.name, job.id, job.name, _reason(error))
+        return Outcome.failed(
+            job,
+            _reason(error),
+            stacktrace=_traces(job, error),
+            attempts=RetryPolicy.from_job_options(options).attempts,
+            keep=Retention.from_job_option(options.get("removeOnFail"), default=Retention()),
+        )
+
+    def _keep_completed(self, job: QueuedJob) -> Retention:
+        default = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
+        return Retention.from_job_option(_options(job).get("removeOnComplete"), default=default)
+
+
+class _Channel:
+    """Where one job's log and progress go, from the event loop or from a processor's thread."""
+
+    def __init__(self, queue: Queue, job: QueuedJob) -> None:
+        self._queue = queue
+        self._job = job
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+
+    def log(self, line: str) -> Awaitable[None]:
+        return self._here_or_there(self._queue.log(self._job, line))
+
+    def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
+        return self._here_or_there(self._queue.update_progress(self._job, to_json(progress)))
+
+    def _here_or_there(self, call: Coroutine[Any, Any, None]) -> Awaitable[None]:
+        if threading.get_ident() == self._loop_thread:
+            return call
+        asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        return _Done()
+
+
+class _Done:
+    """Awaits to nothing, as what has happened already."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+def _is_asynchronous(processor: Processor[Any]) -> bool:
+    return inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(getattr(processor, "__call__", None))  # noqa: B004
+
+
+def _options(job: QueuedJob) -> dict[str, object]:
+    try:
+        options = json.loads(job.options)
+    except ValueError:
+        return {}
+    return options if isinstance(options, dict) else {}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, _Unfit | _NoProcessor | DeadLetter):
+        return str(error)[:_REASON_LENGTH]
+    return f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
+
+
+def _traces(job: QueuedJob, error: Exception) -> str:
+    """The traces of this job's failures as BullMQ keeps them, the newest last."""
+    try:
+        earlier = json.loads(job.stacktrace or b"[]")
+    except ValueError:
+        earlier = []
+    traces = [*earlier, "".join(traceback.format_exception(error))] if isinstance(earlier, list) else []
+    return json.dumps(traces[-_TRACES_KEPT:])

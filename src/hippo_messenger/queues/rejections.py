@@ -1,0 +1,54 @@
+"""Records of events that were turned away at `send`: failed jobs that are only there to be looked at."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from pydantic_core import to_json
+
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.settings import Settings
+
+__all__ = ["Rejections"]
+
+_REASON_LENGTH = 2048
+_PATIENCE = 1.0
+"""How long (s) a record may hold up the error that `send` is about to raise."""
+
+
+class Rejections:
+    """Writes rejected events into the failed jobs of the broker queue, and of the sender's own."""
+
+    def __init__(self, caller: Caller, layout: Layout, *, settings: Settings) -> None:
+        self._caller = caller
+        self._layout = layout
+        self._settings = settings
+
+    async def record(self, *, event_type: str, origin: str, data: object, reason: str, own_queue_too: bool) -> None:
+        """Record one rejected event, best effort; secret fields must be masked already.
+
+        Raises:
+            RedisError: It could not be recorded.
+        """
+        job_id = f"rejected-{uuid4().hex}"
+        record = {"source": origin, "type": event_type, "data": data}
+        # Tools parse what they show: what JSON has no word for becomes a string.
+        text = to_json(record, inf_nan_mode="strings", fallback=repr)
+        for queue in ("broker", origin) if own_queue_too else ("broker",):
+            keys = (*self._layout.queue(queue).all, self._layout.rejected(queue))
+            arguments = (
+                b"1" if self._settings.events_stream else b"0",
+                self._settings.rejected_count,
+                job_id,
+                event_type,
+                _shortened(text, self._settings.rejected_bytes),
+                reason[:_REASON_LENGTH],
+            )
+            await self._caller.call("reject", keys, arguments, patience=_PATIENCE)
+
+
+def _shortened(text: bytes, limit: int) -> bytes:
+    if len(text) <= limit:
+        return text
+    return to_json({"shortened": text[: limit // 2].decode(errors="replace")})

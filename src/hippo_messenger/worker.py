@@ -1,0 +1,285 @@
+"""Takes jobs from one service's queue and calls the user's processor with each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.errors import ConfigurationError, MessengerClosedError, RedisError
+from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.processing import Processing, Processor
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.queue import Order, Outcome, Queue, QueuedJob, Taken
+from hippo_messenger.queues.upkeep import Upkeep
+from hippo_messenger.shutdown import Shutdown
+
+__all__ = ["HippoWorker"]
+
+Data = TypeVar("Data", bound=EventData)
+
+_SHORTEST_WAIT = 0.001
+_PAUSE = 0.05
+_CANCEL_TIME = 1.0
+"""How long (s) a processor that was cancelled may take to notice."""
+_HAND_BACK_TIME = 5.0
+"""How long (s) a worker that stops tries to put jobs back; after that they are recovered as stalled."""
+
+_log = logging.getLogger("hippo_messenger")
+
+
+class HippoWorker:
+    """Processes the jobs of its messenger's service, up to `concurrency` at a time.
+
+    Start as many workers as you like, in as many processes: each job goes to one of them. It uses the messenger's
+    connection, so stop it before the messenger is closed.
+    """
+
+    def __init__(
+        self, *, messenger: HippoMessenger, processor: Processor[EventData] | None = None, concurrency: int = 10
+    ) -> None:
+        """Put a worker together; it takes nothing before it is started.
+
+        Args:
+            messenger: Says the service, the catalogue, the connection, and whether workers may run.
+            processor: Called with every job that no `on` processor wants. An asynchronous function runs on the event
+                loop, a plain one in a thread.
+            concurrency: How many jobs are processed at the same time.
+
+        Raises:
+            ConfigurationError: `concurrency` is not a whole number from 1 to 1,000.
+        """
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 1000:
+            raise ConfigurationError(f"expected a concurrency from 1 to 1,000, got {concurrency!r}")
+        self._messenger = messenger
+        self._concurrency = concurrency
+        settings = messenger.settings
+        keys = Layout(settings.prefix).queue(messenger.service)
+        caller = Caller(messenger.connection, observer=messenger.observer)
+        self._queue = Queue(messenger.connection, keys, caller=caller, events_stream=settings.events_stream)
+        self._blocking_name = keys.worker_client_name
+        self._processing = Processing(
+            self._queue, catalogue=messenger.catalogue, settings=settings, processor=processor, threads=concurrency
+        )
+        self._upkeep = Upkeep(
+            self._queue,
+            lock=settings.worker_lock,
+            check=settings.worker_stall_check,
+            max_stalls=settings.worker_max_stalls,
+            observer=messenger.observer,
+        )
+        self._running: dict[asyncio.Task[Outcome], QueuedJob] = {}
+        self._finished: list[Outcome] = []
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def on(self, *models: type[Data]) -> Callable[[Processor[Data]], Processor[Data]]:
+        """Make the decorated function the processor of these events.
+
+        Raises:
+            ConfigurationError: An event has a processor already, or is not in the catalogue.
+        """
+
+        def register(processor: Processor[Data]) -> Processor[Data]:
+            for model in models:
+                self._processing.add(model, processor)
+            return processor
+
+        return register
+
+    async def start(self) -> None:
+        """Connect and begin to take jobs; with `enable_workers=False` only say that none is taken.
+
+        Raises:
+            ConfigurationError: There is no processor at all.
+            RedisError: Redis can't be used; nothing was started.
+        """
+        if self._stopping or self._tasks:
+            raise MessengerClosedError("expected a worker that was not started yet; make a new one")
+        service = self._messenger.service
+        if not self._messenger.enable_workers:
+            _log.info("worker of %s: enable_workers is False, so no job is taken", service)
+            return
+        self._processing.check()
+        self._messenger.connection.blocking_name = self._blocking_name
+        await self._messenger.connection.open()
+        self._tasks = [
+            asyncio.create_task(self._process_all(), name=f"hippo-worker-{service}"),
+            asyncio.create_task(self._upkeep.run(), name=f"hippo-worker-{service}-upkeep"),
+        ]
+        _log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
+
+    async def run(self) -> None:
+        """Start, and process until SIGINT or SIGTERM; then stop within the grace period, at a second signal at once."""
+        with Shutdown() as shutdown:
+            await self.start()
+            asked = asyncio.create_task(shutdown.asked())
+            await asyncio.wait([asked, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            faults = [task.exception() for task in self._tasks if task.done()]
+            urged = asyncio.create_task(shutdown.urged())
+            stopping = asyncio.create_task(self.stop())
+            await asyncio.wait([urged, stopping], return_when=asyncio.FIRST_COMPLETED)
+            urged.cancel()
+            if not stopping.done():
+                await self.stop(grace=0)
+            await stopping
+            for fault in faults:
+                if fault is not None:
+                    raise fault
+
+    async def stop(self, *, grace: float | None = None) -> None:
+        """Take no more, let running processors finish, and put the rest back at the head of the queue.
+
+        No attempt is counted for what is put back. Called again while it waits, the shorter grace counts.
+
+        Args:
+            grace: Seconds for running processors; left out, `worker_grace`.
+        """
+        self._stopping = True
+        self._changed.set()
+        await self._let_finish(self._messenger.settings.worker_grace if grace is None else grace)
+        tasks, self._tasks = self._tasks, []
+        if tasks:
+            processing, upkeep = tasks
+            await asyncio.gather(processing, return_exceptions=True)
+            upkeep.cancel()
+            await asyncio.gather(upkeep, return_exceptions=True)
+        self._processing.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _process_all(self) -> None:
+        """One call after the other: each settles what has finished since the last and takes what there is room for."""
+        listener: asyncio.Task[bool] | None = None
+        look, taken = True, Taken()
+        while not self._stopping:
+            room = self._concurrency - len(self._running)
+            if self._finished or (look and room > 0):
+                taken = await self._exchange(room)
+                if room > 0:
+                    look = bool(taken.jobs) and (taken.more or len(taken.jobs) == room)
+            elif room > 0 and listener is None:
+                listener = asyncio.create_task(self._listen(taken))
+            else:
+                await self._changed.wait()
+                self._changed.clear()
+            if listener is not None and listener.done():
+                woken, listener, look = listener.result(), None, True
+                if woken and len(self._running) >= self._concurrency:
+                    await self._queue.wake()  # no room for it here: to another worker
+        await self._wind_down(listener)
+
+    async def _exchange(self, room: int) -> Taken:
+        """Settle what has finished, and take new jobs and start them."""
+        order = Order(room, lock=self._messenger.settings.worker_lock)
+        outcomes, self._finished = self._finished, []
+        if outcomes:
+            settled = await self._queue.settle(outcomes, order)
+            self._report(outcomes, settled.statuses)
+            taken = settled.taken
+        else:
+            taken = await self._queue.take(order)
+        for job_id in taken.broken:
+            _log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
+        for job in taken.jobs:
+            self._launch(job)
+        return taken
+
+    def _launch(self, job: QueuedJob) -> None:
+        self._upkeep.hold(job)
+        task = asyncio.create_task(self._processing.process(job))
+        self._running[task] = job
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Outcome]) -> None:
+        job = self._running.pop(task, None)
+        if job is None:  # it was put back already
+            return
+        if task.cancelled():
+            self._finished.append(Outcome.back(job))
+        elif (fault := task.exception()) is not None:
+            _log.error("a fault of the worker itself, at job %s", job.id, exc_info=fault)
+            self._finished.append(Outcome.failed(job, f"a fault of the worker itself: {fault!r}"))
+        else:
+            self._finished.append(task.result())
+        self._changed.set()
+
+    def _report(self, outcomes: Sequence[Outcome], statuses: Sequence[str]) -> None:
+        observer = self._messenger.observer
+        for outcome, status in zip(outcomes, statuses, strict=True):
+            job = outcome.job
+            self._upkeep.let_go(job)
+            if status == "settled":
+                observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
+            else:
+                observer.lost(job.id, queue=self._queue.name)
+                _log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
+
+    async def _listen(self, taken: Taken) -> bool:
+        """Wait until a job may be there; True when the queue said so, False when it is just time to look."""
+        settings = self._messenger.settings
+        timeout = min(settings.block_timeout, taken.limited_for or settings.block_timeout)
+        if taken.due_in is not None:
+            timeout = min(timeout, taken.due_in)
+        try:
+            return await self._queue.wait(max(timeout, _SHORTEST_WAIT))
+        except RedisError as error:
+            self._messenger.observer.trouble(error)
+            await asyncio.sleep(_PAUSE)
+            return False
+        finally:
+            self._changed.set()
+
+    async def _let_finish(self, grace: float) -> None:
+        """Give running processors their time, then cancel them; one that ignores that is left to itself."""
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=grace)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=_CANCEL_TIME)
+        for job in self._running.values():
+            _log.error("the processor of job %s ignores its cancellation; the job is put back all the same", job.id)
+            self._finished.append(Outcome.back(job))
+        self._running.clear()
+        self._changed.set()
+
+    async def _wind_down(self, listener: asyncio.Task[bool] | None) -> None:
+        """Settle what still finishes, then put the rest back, and pass on a wake-up that may have come too late."""
+        if listener is not None:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+        returned: list[Outcome] = []
+        while self._running or self._finished:
+            returned += [outcome for outcome in self._finished if outcome.kind == "back"]
+            self._finished = [outcome for outcome in self._finished if outcome.kind != "back"]
+            if self._finished:
+                await self._within_hand_back_time(self._exchange(0))
+            elif self._running:
+                await self._changed.wait()
+                self._changed.clear()
+        self._finished = returned[::-1]  # the newest first, so that the oldest ends at the head of the line
+        if self._finished:
+            await self._within_hand_back_time(self._exchange(0))
+        elif listener is not None:
+            await self._within_hand_back_time(self._queue.wake())
+
+    async def _within_hand_back_time(self, call: Coroutine[object, object, object]) -> None:
+        try:
+            async with asyncio.timeout(_HAND_BACK_TIME):
+                await call
+        except (TimeoutError, RedisError) as error:
+            _log.error("%s: what could not be settled will be recovered as stalled: %r", self._queue.name, error)
