@@ -109,7 +109,7 @@ local function obstacle(service, event)
 end
 
 local function with_members(opts, extra)
-  return extra == '' and opts or string.sub(opts, 1, -2) .. ',' .. extra
+  return extra == '' and opts or string.sub(opts, 1, -2) .. ',' .. extra .. '}'
 end
 
 local function deliver(event)

@@ -58,10 +58,11 @@ end
 
 -- Jobs that this token holds already: what an earlier try of this call took before its reply was lost.
 local function held_by(queue, token, batch)
-  for _, id in ipairs(rcall('LRANGE', queue.active, 0, -1)) do
-    if rpcall('GET', queue.base .. id .. ':lock') == token then
+  local active = rcall('LRANGE', queue.active, 0, -1)
+  for at = #active, 1, -1 do
+    if rpcall('GET', queue.base .. active[at] .. ':lock') == token then
       batch.room = batch.room + 1
-      read_jobs(queue, {id}, batch)
+      read_jobs(queue, {active[at]}, batch)
     end
   end
 end
