@@ -374,5 +374,3 @@ def _registration_number(job: QueuedJob) -> int:
         return int(job.id) if job.id.isdigit() else 0
     number = json.loads(job.data).get(COUNTER_FIELD, 0)
     return number if isinstance(number, int) else 0
-
-

@@ -1,40 +1,40 @@
 """Every exception of the package. One tree, one place.
 
-    HippoError
-    ├── ConfigurationError (ValueError)       something was put together wrongly; nothing was sent
-    │   ├── ConnectionNotConfiguredError      no Redis connection was named
-    │   ├── CatalogueError                    a catalogue declares something wrong or can't be loaded
-    │   ├── UnknownServiceError               not a service of the catalogue
-    │   ├── UnknownEventTypeError             not an event type of the catalogue
-    │   └── InvalidNameError                  a reserved or malformed name
-    ├── EventError (ValueError)               one event is wrong; it was not sent
-    │   ├── EventValidationError              its data doesn't fit its model
-    │   ├── EventTooLargeError                its data is larger than the limit
-    │   ├── InvalidEventIdError               its id is reserved or malformed
-    │   └── InvalidEnvelopeError              what came over the wire is no envelope
-    ├── RegistrationError
-    │   ├── InvalidRegistrationError          what came over the wire is no registration
-    │   └── RegistrationTimeoutError          queued, but not live within the time limit
-    ├── SendError
-    │   ├── NotSentError                      Redis does not have the event
-    │   └── PossiblySentError                 Redis may have the event; sending the same id again is safe
-    ├── RedisError                            every failure of Redis and of the way to it
-    │   ├── RedisUnavailableError             no connection, or it broke
-    │   │   ├── RedisTimeoutError             no answer within the time limit
-    │   │   └── RedisLoadingError             Redis is still loading its data, or is busy
-    │   ├── RedisAuthenticationError          wrong or missing user or password
-    │   ├── RedisPermissionError              the user may not run a command or touch a key
-    │   ├── RedisReadOnlyError                a replica, or a server that stopped taking writes
-    │   ├── RedisOutOfMemoryError             maxmemory is reached
-    │   ├── RedisEvictsError                  its maxmemory-policy would drop events
-    │   ├── RedisTooOldError                  older than 6.2
-    │   ├── QueueCorruptedError               a key of a queue holds something else than it should
-    │   └── RedisCommandError                 any other error reply
-    ├── EmbeddedServerError                   the embedded server can't be started
-    ├── MessengerClosedError                  used after close
-    └── ProcessingError                       raised by a processor to say what becomes of the job
-        ├── DeadLetter                        no more retries: to the dead letters
-        └── Discard                           complete without effect
+HippoError
+├── ConfigurationError (ValueError)       something was put together wrongly; nothing was sent
+│   ├── ConnectionNotConfiguredError      no Redis connection was named
+│   ├── CatalogueError                    a catalogue declares something wrong or can't be loaded
+│   ├── UnknownServiceError               not a service of the catalogue
+│   ├── UnknownEventTypeError             not an event type of the catalogue
+│   └── InvalidNameError                  a reserved or malformed name
+├── EventError (ValueError)               one event is wrong; it was not sent
+│   ├── EventValidationError              its data doesn't fit its model
+│   ├── EventTooLargeError                its data is larger than the limit
+│   ├── InvalidEventIdError               its id is reserved or malformed
+│   └── InvalidEnvelopeError              what came over the wire is no envelope
+├── RegistrationError
+│   ├── InvalidRegistrationError          what came over the wire is no registration
+│   └── RegistrationTimeoutError          queued, but not live within the time limit
+├── SendError
+│   ├── NotSentError                      Redis does not have the event
+│   └── PossiblySentError                 Redis may have the event; sending the same id again is safe
+├── RedisError                            every failure of Redis and of the way to it
+│   ├── RedisUnavailableError             no connection, or it broke
+│   │   ├── RedisTimeoutError             no answer within the time limit
+│   │   └── RedisLoadingError             Redis is still loading its data, or is busy
+│   ├── RedisAuthenticationError          wrong or missing user or password
+│   ├── RedisPermissionError              the user may not run a command or touch a key
+│   ├── RedisReadOnlyError                a replica, or a server that stopped taking writes
+│   ├── RedisOutOfMemoryError             maxmemory is reached
+│   ├── RedisEvictsError                  its maxmemory-policy would drop events
+│   ├── RedisTooOldError                  older than 6.2
+│   ├── QueueCorruptedError               a key of a queue holds something else than it should
+│   └── RedisCommandError                 any other error reply
+├── EmbeddedServerError                   the embedded server can't be started
+├── MessengerClosedError                  used after close
+└── ProcessingError                       raised by a processor to say what becomes of the job
+    ├── DeadLetter                        no more retries: to the dead letters
+    └── Discard                           complete without effect
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class Processing:
 
     def _failed_attempt(self, job: QueuedJob, error: Exception) -> Outcome:
         policy = RetryPolicy.from_job_options(_options(job))
-        delay = policy.delay_after(job.attempts_made + 1, chance=random.random())  # noqa: S311 (jitter)
+        delay = policy.delay_after(job.attempts_made + 1, chance=random.random())
         if delay is None:
             return self._dead(job, error)
         return Outcome.retry(job, _reason(error), stacktrace=_traces(job, error), delay=delay)

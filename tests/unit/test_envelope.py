@@ -14,7 +14,11 @@ from hippo_messenger.envelope import check_event_id, decode, encode, new_event_i
 from hippo_messenger.errors import InvalidEnvelopeError, InvalidEventIdError
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
     max_leaves=12,
 )
@@ -35,7 +39,17 @@ def test_a_callers_own_id_is_taken(event_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "event_id", ["", "a" * 15, "a" * 65, "1234567890123456", "waiting-children", "order:0123456789abcdef", "é" * 20, "a" * 16 + "\n"]
+    "event_id",
+    [
+        "",
+        "a" * 15,
+        "a" * 65,
+        "1234567890123456",
+        "waiting-children",
+        "order:0123456789abcdef",
+        "é" * 20,
+        "a" * 16 + "\n",
+    ],
 )
 def test_an_id_that_bullmq_redis_or_node_would_misread_is_refused(event_id: str) -> None:
     with pytest.raises(InvalidEventIdError, match="expected an event id"):
@@ -63,7 +77,11 @@ def test_time_is_utc_with_milliseconds_as_node_writes_it() -> None:
 
 def test_members_that_are_none_are_left_out_and_unknown_ones_are_kept() -> None:
     raw = encode(
-        event_id="a" * 20, source="o", event_type="X", data=b"{}", extensions={"traceparent": None, "partitionkey": "k", "new": 1}
+        event_id="a" * 20,
+        source="o",
+        event_type="X",
+        data=b"{}",
+        extensions={"traceparent": None, "partitionkey": "k", "new": 1},
     )
 
     assert "traceparent" not in json.loads(raw)

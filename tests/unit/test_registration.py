@@ -21,7 +21,12 @@ def event(event_type: str, source: str) -> Envelope:
 
 
 REGISTRATIONS = Registrations(
-    [listening("shipping", "ORDER"), listening("account", "ORDER", "CONFIG"), listening("config", "CONFIG"), listening("idle")]
+    [
+        listening("shipping", "ORDER"),
+        listening("account", "ORDER", "CONFIG"),
+        listening("config", "CONFIG"),
+        listening("idle"),
+    ]
 )
 
 

@@ -9,7 +9,9 @@ from hippo_messenger.settings import Settings
 
 
 def test_every_field_can_be_a_variable() -> None:
-    settings = Settings.from_environment({"HIPPO_PREFIX": "{shop}", "HIPPO_WORKER_LOCK": "2.5", "HIPPO_EVENTS_STREAM": "false", "OTHER": "x"})
+    settings = Settings.from_environment(
+        {"HIPPO_PREFIX": "{shop}", "HIPPO_WORKER_LOCK": "2.5", "HIPPO_EVENTS_STREAM": "false", "OTHER": "x"}
+    )
 
     assert (settings.prefix, settings.worker_lock, settings.events_stream) == ("{shop}", 2.5, False)
 

@@ -64,7 +64,7 @@ class Caller:
                     raise
                 self._observer.trouble(error)
                 _log.warning("%s: %s; trying again", name, error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 

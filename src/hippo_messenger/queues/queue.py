@@ -14,10 +14,10 @@ from hashlib import blake2b
 from typing import cast
 from uuid import uuid4
 
-from hippo_messenger.registration import Registration, Retention
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import Layout, QueueKeys
+from hippo_messenger.registration import Registration, Retention
 
 __all__ = ["Order", "Outcome", "Queue", "QueuedJob", "Routed", "Routing", "Settled", "Taken", "event_digest"]
 

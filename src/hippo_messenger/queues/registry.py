@@ -32,7 +32,9 @@ class Registry:
         """Every registration, at one version. An entry that can't be read is left out, and said."""
         commands = [("GET", self._layout.registry_version), ("HGETALL", self._layout.registry)]
         version, entries = await self._connection.pipeline(commands, transaction=True)
-        return Registrations(_readable(cast("Mapping[bytes, bytes]", entries)), version=int(cast("bytes", version or b"0")))
+        return Registrations(
+            _readable(cast("Mapping[bytes, bytes]", entries)), version=int(cast("bytes", version or b"0"))
+        )
 
     async def write(
         self, registration: Registration, *, number: int, patience: float | None = None

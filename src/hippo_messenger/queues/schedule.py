@@ -82,5 +82,3 @@ class Schedule:
 
 def _scheduler_id(service: str) -> str:
     return f"{REGISTRATION_JOB}.{service}"
-
-
