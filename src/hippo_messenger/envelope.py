@@ -57,9 +57,8 @@ def new_event_id() -> str:
     """A UUIDv7 (RFC 9562): unique, and sorted by the millisecond in which it was made."""
     milliseconds = clock.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
-    value = (
-        (milliseconds << 80) | (0x7 << 76) | ((random >> 64 & 0xFFF) << 64) | (0b10 << 62) | (random & (1 << 62) - 1)
-    )
+    version, variant = 0x7 << 76, 0b10 << 62
+    value = milliseconds << 80 | version | (random >> 64 & 0xFFF) << 64 | variant | random & (1 << 62) - 1
     return str(uuid.UUID(int=value))
 
 

@@ -1,4 +1,4 @@
-"""One delivery, from a job as it was taken to its outcome: read, validate, find the processor, run it, judge the end."""
+"""One delivery, from a job as it was taken to its outcome: read, find the processor, run it, judge the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -226,8 +226,9 @@ class _Channel:
 class _Done:
     """Awaits to nothing, as what has happened already."""
 
-    def __await__(self) -> Any:
-        return iter(())
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
 
 
 def _is_asynchronous(processor: Processor[Any]) -> bool:

@@ -1,7 +1,7 @@
 """One BullMQ queue, and the whole of what is done to it: take, route, settle, wait, renew, recover.
 
-Every method that takes many jobs is one script call, atomic and safe to repeat; the scripts say in their headers what that
-means for each. All of them wait out an outage of Redis and repeat the call, for as long as they are awaited.
+Every method that takes many jobs is one script call, atomic and safe to repeat; the scripts say in their headers what
+that means for each. All of them wait out an outage of Redis and repeat the call, for as long as they are awaited.
 """
 
 from __future__ import annotations
@@ -208,9 +208,9 @@ class Queue:
         window: float,
         keep: Retention,
     ) -> Routed:
-        """Finish the broker's jobs and add one copy for each listening service, all or none for each event; take the next.
+        """Finish the broker's jobs and add one copy for each listening service, all or none of an event; take the next.
 
-        Nothing is done, and `stale` says so, when the registry is at another version than these routings were made from.
+        Nothing is done, and `stale` says so, when the registry is at another version than these routings came from.
         """
         token = self._token()
         services = tuple({entry.service: entry for routing in routings for entry in routing.services}.values())
