@@ -1,0 +1,252 @@
+"""How a company declares what may be said: services, event types, and one model for the data of each type."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
+
+from hippo_messenger.errors import CatalogueError, EventValidationError, FieldError
+
+__all__ = [
+    "Deprecation",
+    "EventData",
+    "EventPart",
+    "EventType",
+    "Secret",
+    "Service",
+    "masked",
+    "read_data",
+    "read_data_json",
+    "to_wire",
+]
+
+MASK = "***"
+_LARGEST_SAFE_INTEGER = 2**53 - 1
+_SHOWN_LENGTH = 60
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|[0-9]{16}")
+"""What may be a number that JavaScript can't hold; a walk over the data then finds out."""
+
+
+class Service(StrEnum):
+    """The base of a company's services; `auto()` makes the member's name in lower case the wire name."""
+
+
+class EventType(StrEnum):
+    """The base of a company's event types; `auto()` makes the member's own name the wire name."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Marks a field that is never shown: `email: Annotated[str, Secret()]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deprecation:
+    """Why an event is not to be sent any more."""
+
+    reason: str
+    replaced_by: EventType | None = None
+
+
+class EventPart(BaseModel):
+    """The base of objects inside an event's data, such as a line of an order.
+
+    Wire names are camelCase, Python names snake_case; both are taken when constructing. Unknown fields are kept.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="allow",
+        frozen=True,
+        allow_inf_nan=False,
+        ser_json_inf_nan="constants",
+    )
+
+
+class EventData(EventPart):
+    """The base of one event type's data.
+
+    Declared with its type, since when it exists, and if need be its deprecation; the first line of the docstring is its
+    meaning:
+
+        class OrderSuccess(EventData, event_type=HippoEvent.ORDER_SUCCESS, since="1.0"):
+            "An order was placed and paid."
+            order_id: str
+    """
+
+    event_type: ClassVar[EventType]
+    meaning: ClassVar[str]
+    since: ClassVar[str]
+    deprecation: ClassVar[Deprecation | None] = None
+
+    def __init_subclass__(
+        cls,
+        *,
+        event_type: EventType | None = None,
+        since: str | None = None,
+        deprecated: str | None = None,
+        replaced_by: EventType | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init_subclass__(**options)
+        if event_type is None:
+            return
+        if not isinstance(event_type, EventType):
+            raise CatalogueError(
+                f"{cls.__name__}: expected event_type to be a member of an EventType, got {event_type!r}"
+            )
+        meaning = (cls.__doc__ or "").strip().split("\n")[0]
+        if not meaning:
+            raise CatalogueError(f"{cls.__name__}: expected a docstring whose first line says what {event_type} means")
+        if not since:
+            raise CatalogueError(f"{cls.__name__}: expected since=, the catalogue version that brought {event_type}")
+        cls.event_type, cls.meaning, cls.since = event_type, meaning, since
+        cls.deprecation = Deprecation(deprecated, replaced_by) if deprecated else None
+
+
+Data = TypeVar("Data", bound=EventData)
+
+
+def to_wire(data: EventData) -> bytes:
+    """The data as JSON with its wire names; fields that are None are left out, as JavaScript's validators want it.
+
+    Raises:
+        EventValidationError: A number in it is one that JavaScript can't hold: NaN, an infinity, or an integer
+            beyond 2^53 - 1.
+    """
+    wire = data.model_dump_json(by_alias=True, exclude_none=True).encode()
+    if _SUSPICIOUS.search(wire) and (unsafe := list(_unsafe_numbers(from_json(wire), ""))):
+        raise EventValidationError(data.event_type, unsafe)
+    return wire
+
+
+def read_data(model: type[Data], value: object) -> Data:
+    """Parsed JSON, or a mapping by either kind of names, as a model.
+
+    Raises:
+        EventValidationError: It doesn't fit; every field that is wrong is named.
+    """
+    if not isinstance(value, Mapping):
+        raise EventValidationError(model.event_type, [FieldError("data", "an object", _shown(value))])
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _explained(model, error) from None
+
+
+def read_data_json(model: type[Data], raw: bytes) -> Data:
+    """JSON as a model.
+
+    Raises:
+        EventValidationError: It doesn't fit, or is no JSON.
+    """
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise _explained(model, error) from None
+
+
+def masked(model: type[BaseModel] | None, value: object) -> object:
+    """A copy of an event's data with everything masked that its model marks as secret."""
+    if model is None or not isinstance(value, Mapping):
+        return value
+    fields = {name: field for name, field in model.model_fields.items()}
+    by_wire = {field.alias or name: field for name, field in fields.items()} | fields
+    result: dict[str, object] = {}
+    for name, inner in value.items():
+        field = by_wire.get(str(name))
+        if field is None:
+            result[str(name)] = inner
+        elif any(isinstance(mark, Secret) for mark in field.metadata):
+            result[str(name)] = MASK
+        else:
+            result[str(name)] = _masked_inside(field.annotation, inner)
+    return result
+
+
+def _masked_inside(annotation: object, value: object) -> object:
+    if isinstance(value, BaseModel):
+        return masked(type(value), value.model_dump(by_alias=True))
+    if isinstance(value, list | tuple):
+        return [_masked_inside(annotation, inner) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    models = list(_models_in(annotation))
+    if models:
+        result: object = value
+        for model in models:
+            result = masked(model, result)
+        return result
+    return value
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _unsafe_numbers(value: object, path: str) -> Iterator[FieldError]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _unsafe_numbers(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _unsafe_numbers(inner, f"{path}.{place}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield FieldError(path, "a finite number", str(value))
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST_SAFE_INTEGER:
+        yield FieldError(path, "an integer within ±(2^53 - 1), which JavaScript can hold, or a string", _shown(value))
+
+
+def _explained(model: type[EventData], error: ValidationError) -> EventValidationError:
+    return EventValidationError(model.event_type, [_field_error(model, dict(found)) for found in error.errors()])
+
+
+def _field_error(model: type[EventData], found: Mapping[str, Any]) -> FieldError:
+    location = tuple(found["loc"])
+    path = ".".join(_wire_names(model, location)) or "data"
+    if found["type"] == "missing":
+        return FieldError(path, "required", "")
+    return FieldError(path, found["msg"], MASK if _is_secret(model, location) else _shown(found["input"]))
+
+
+def _wire_names(model: type[BaseModel], location: tuple[object, ...]) -> list[str]:
+    names = [str(part) for part in location]
+    if names and names[0] in model.model_fields:
+        names[0] = model.model_fields[names[0]].alias or names[0]
+    return names
+
+
+def _is_secret(model: type[BaseModel], location: tuple[object, ...]) -> bool:
+    models = [model]
+    for part in location:
+        following: list[type[BaseModel]] = []
+        for candidate in models:
+            for name, field in candidate.model_fields.items():
+                if part in (name, field.alias):
+                    if any(isinstance(mark, Secret) for mark in field.metadata):
+                        return True
+                    following += _models_in(field.annotation)
+        models = following or models
+    return False
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
