@@ -135,7 +135,7 @@ class AccountUpdated(EventData, event_type=HippoEvent.ACCOUNT_UPDATED, since="1.
     """Something about an account has changed; only what changed is filled."""
 
     account_id: str
-    changed_fields: list[str] = []
+    changed_fields: list[str] | None = None
     email: str | None = None
     first_name: str | None = None
     last_name: str | None = None
@@ -174,12 +174,12 @@ class OrderSuccess(EventData, event_type=HippoEvent.ORDER_SUCCESS, since="1.0"):
     currency: Currency | None = None
     account_id: str | None = None
     email: str | None = None
-    items: list[LineItem] = []
+    items: list[LineItem] | None = None
     subtotal: Decimal | None = None
     tax: Decimal | None = None
     shipping_cost: Decimal | None = None
     discount: Decimal | None = None
-    coupon_codes: list[str] = []
+    coupon_codes: list[str] | None = None
     shipping_address: Address | None = None
     billing_address: Address | None = None
     payment_id: str | None = None
@@ -212,7 +212,7 @@ class OrderFailed(EventData, event_type=HippoEvent.ORDER_FAILED, since="1.0"):
     email: str | None = None
     total: Decimal | None = None
     currency: Currency | None = None
-    items: list[LineItem] = []
+    items: list[LineItem] | None = None
     retryable: bool | None = None
     failed_at: AwareDatetime | None = None
 
@@ -225,7 +225,7 @@ class OrderCancelled(EventData, event_type=HippoEvent.ORDER_CANCELLED, since="1.
     cancelled_by: str | None = None
     account_id: str | None = None
     email: str | None = None
-    items: list[LineItem] = []
+    items: list[LineItem] | None = None
     refund_due: Decimal | None = None
     currency: Currency | None = None
     cancelled_at: AwareDatetime | None = None
@@ -240,7 +240,7 @@ class OrderRefunded(EventData, event_type=HippoEvent.ORDER_REFUNDED, since="1.0"
     currency: Currency | None = None
     account_id: str | None = None
     email: str | None = None
-    items: list[LineItem] = []
+    items: list[LineItem] | None = None
     reason: str | None = None
     is_partial: bool | None = None
     refunded_at: AwareDatetime | None = None
@@ -256,7 +256,7 @@ class OrderShipped(EventData, event_type=HippoEvent.ORDER_SHIPPED, since="1.0"):
     carrier: str | None = None
     tracking_number: str | None = None
     tracking_url: str | None = None
-    items: list[LineItem] = []
+    items: list[LineItem] | None = None
     shipping_address: Address | None = None
     is_last_parcel: bool | None = None
     shipped_at: AwareDatetime | None = None
@@ -280,7 +280,7 @@ class ShipmentReturned(EventData, event_type=HippoEvent.SHIPMENT_RETURNED, since
     shipment_id: str
     order_id: str | None = None
     account_id: str | None = None
-    items: list[LineItem] = []
+    items: list[LineItem] | None = None
     reason: str | None = None
     returned_at: AwareDatetime | None = None
 
@@ -323,7 +323,7 @@ class SubscriptionCreated(EventData, event_type=HippoEvent.SUBSCRIPTION_CREATED,
     account_id: str | None = None
     email: str | None = None
     order_id: str | None = None
-    items: list[LineItem] = []
+    items: list[LineItem] | None = None
     interval_days: Quantity | None = None
     price: Decimal | None = None
     currency: Currency | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, Unpack, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -100,7 +100,7 @@ class EventData(EventPart):
         since: str | None = None,
         deprecated: str | None = None,
         replaced_by: EventType | None = None,
-        **options: Any,
+        **options: Unpack[ConfigDict],
     ) -> None:
         super().__init_subclass__(**options)
         if event_type is None:
@@ -164,8 +164,7 @@ def masked(model: type[BaseModel] | None, value: object) -> object:
     """A copy of an event's data with everything masked that its model marks as secret."""
     if model is None or not isinstance(value, Mapping):
         return value
-    fields = {name: field for name, field in model.model_fields.items()}
-    by_wire = {field.alias or name: field for name, field in fields.items()} | fields
+    by_wire = {field.alias or name: field for name, field in model.model_fields.items()} | model.model_fields
     result: dict[str, object] = {}
     for name, inner in value.items():
         field = by_wire.get(str(name))
