@@ -179,7 +179,8 @@ class HippoBroker:
 
     async def _handle(self, jobs: Sequence[QueuedJob]) -> Taken:
         """Registrations first, then all events; what comes next."""
-        events, outcomes = [], []
+        events: list[_Event] = []
+        outcomes: list[Outcome] = []
         for job in jobs:
             if job.deferred_failure is not None:
                 outcomes.append(Outcome.failed(job, job.deferred_failure))
@@ -187,7 +188,10 @@ class HippoBroker:
                 outcomes.append(await self._register(job))
             else:
                 decided = self._read(job)
-                (events if isinstance(decided, _Event) else outcomes).append(decided)
+                if isinstance(decided, _Event):
+                    events.append(decided)
+                else:
+                    outcomes.append(decided)
         await self._settle(outcomes)
         return await self._route(events)
 

@@ -1,0 +1,167 @@
+"""Promise 1: `send` returns when Redis has the event; if it raises it says what Redis has; sending again is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.errors import (
+    EventTooLargeError,
+    EventValidationError,
+    InvalidEventIdError,
+    NotSentError,
+    PossiblySentError,
+)
+from tests.contract.bus import Bus, Recorder
+from tests.proxy import FlakyProxy
+
+
+def order(number: int = 1) -> OrderSuccess:
+    return OrderSuccess(order_id=f"A-{number}", total=Decimal("12.30"))
+
+
+async def test_send_returns_the_id_of_an_event_that_redis_has(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ORDER)
+
+    event_id = await sender.send(order())
+
+    job = await bus.job("broker", event_id)
+    assert job["name"] == "ORDER_SUCCESS"
+    assert job["data"]["data"] == {"orderId": "A-1", "total": "12.30"}
+    assert job["data"]["id"] == event_id
+    assert await bus.counts("broker") == {"wait": 1}
+
+
+async def test_an_event_reaches_its_processor_as_it_was_sent(bus: Bus) -> None:
+    await bus.broker()
+    account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    recorder = Recorder(returns={"seen": True})
+    await bus.worker(account, recorder)
+
+    event_id = await bus.messenger(HippoService.ORDER).send(
+        event_type=HippoEvent.ORDER_SUCCESS, data={"orderId": "A-1", "total": "12.30", "giftWrap": "blue"}
+    )
+
+    [job] = await recorder.got(1)
+    assert (job.id, job.job_type, job.origin, job.attempt) == (event_id, HippoEvent.ORDER_SUCCESS, HippoService.ORDER, 1)
+    assert isinstance(job.data, OrderSuccess)
+    assert (job.data.order_id, job.data.total) == ("A-1", Decimal("12.30"))
+    assert job.data.model_extra == {"giftWrap": "blue"}
+    await bus.settled("account", completed=1)
+    assert (await bus.job("account", event_id))["returnvalue"] == {"seen": True}
+
+
+async def test_without_redis_send_says_not_sent(bus: Bus, unused_port: int) -> None:
+    settings = bus.settings.model_copy(update={"call_timeout": 1.0})
+    sender = bus.messenger(HippoService.ORDER, url=f"redis://127.0.0.1:{unused_port}", settings=settings)
+
+    with pytest.raises(NotSentError, match="not sent") as caught:
+        await sender.send(order(), event_id="my-own-event-id-1")
+
+    assert caught.value.event_ids == ("my-own-event-id-1",)
+
+
+async def test_when_only_the_reply_is_lost_send_finds_out_by_repeating(bus: Bus, proxy: FlakyProxy) -> None:
+    sender = bus.messenger(HippoService.ORDER, url=proxy.url)
+    await sender.send(order(1))
+
+    proxy.drop_replies(1)
+    event_id = await sender.send(order(2))
+
+    assert await bus.count("broker", "wait") == 2
+    assert await bus.job("broker", event_id)
+
+
+async def test_when_no_reply_ever_comes_send_says_possibly_sent_and_the_same_id_is_delivered_once(
+    bus: Bus, proxy: FlakyProxy
+) -> None:
+    await bus.broker()
+    account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    recorder = Recorder()
+    await bus.worker(account, recorder)
+    settings = bus.settings.model_copy(update={"call_timeout": 1.0})
+    sender = bus.messenger(HippoService.ORDER, url=proxy.url, settings=settings)
+    await sender.send(order(1))
+
+    proxy.drop_replies(1_000)
+    with pytest.raises(PossiblySentError, match="same event_id") as caught:
+        await sender.send(order(2))
+    proxy.drop_replies(0)
+    [event_id] = caught.value.event_ids
+    assert await sender.send(order(2), event_id=event_id) == event_id
+    last = await sender.send(order(3))
+
+    jobs = await recorder.got(3)
+    assert sorted(job.id for job in jobs).count(event_id) == 1
+    assert jobs[-1].id == last
+
+
+async def test_one_bad_or_cancelled_send_harms_no_neighbour(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ORDER)
+    await bus.redis.set(bus.queue("broker").job("the-id-is-occupied"), "by a string")
+
+    sends = [asyncio.create_task(sender.send(order(number))) for number in range(50)]
+    broken = asyncio.create_task(sender.send(order(), event_id="the-id-is-occupied"))
+    invalid = asyncio.create_task(sender.send(event_type=HippoEvent.ORDER_SUCCESS, data={}))
+    await asyncio.sleep(0)
+    sends[7].cancel()
+    results = await asyncio.gather(*sends, return_exceptions=True)
+
+    with pytest.raises(NotSentError, match="holds a string"):
+        await broken
+    with pytest.raises(EventValidationError):
+        await invalid
+    accepted = [result for result in results if isinstance(result, str)]
+    assert len(accepted) == 49
+    waiting = {job_id.decode() for job_id in await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)}  # type: ignore[misc]
+    assert set(accepted) <= waiting
+
+
+async def test_concurrent_sends_go_in_few_calls(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ORDER)
+    await sender.send(order())
+    before = await script_calls(bus)
+
+    await asyncio.gather(*(sender.send(order(number)) for number in range(400)))
+
+    assert await bus.count("broker", "wait") == 401
+    assert await script_calls(bus) - before <= 8
+
+
+async def script_calls(bus: Bus) -> int:
+    stats = await bus.redis.info("commandstats")
+    return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("eval", "evalsha"))
+
+
+async def test_send_many_keeps_the_order_and_checks_all_before_it_sends_any(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ORDER)
+
+    ids = await sender.send_many([order(number) for number in range(450)])
+
+    waiting = await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)  # type: ignore[misc]
+    assert [job_id.decode() for job_id in reversed(waiting)] == ids
+    with pytest.raises(EventValidationError) as caught:
+        await sender.send_many([order(1), OrderSuccess.model_construct(order_id="A", total=Decimal("NaN")), order(2)])
+    assert "event 1 of 3" in caught.value.__notes__[0]
+    assert await bus.count("broker", "wait") == 450
+
+
+async def test_an_id_that_cannot_be_used_is_refused(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ORDER)
+
+    for event_id in ("short", "1234567890123456", "a:b:c-0123456789abcdef", "waiting-children"):
+        with pytest.raises(InvalidEventIdError):
+            await sender.send(order(), event_id=event_id)
+    assert await bus.count("broker", "wait") == 0
+
+
+async def test_an_event_over_the_size_limit_is_refused(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ORDER, settings=bus.settings.model_copy(update={"max_event_bytes": 2048}))
+
+    with pytest.raises(EventTooLargeError, match="at most 2,048 bytes"):
+        await sender.send(event_type=HippoEvent.ORDER_SUCCESS, data={"orderId": "A" * 3000, "total": 1})
+
+    assert await bus.count("broker", "wait") == 0

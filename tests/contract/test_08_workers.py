@@ -1,0 +1,254 @@
+"""Promise 8: each job goes to one worker, no worker takes more than it has room for, and the dead give theirs up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from decimal import Decimal
+
+import pytest
+
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.job import HippoJob
+from tests.contract.bus import Bus, Recorder
+from tests.eventually import eventually
+
+
+def orders(count: int) -> list[OrderSuccess]:
+    return [OrderSuccess(order_id=f"A-{number}", total=Decimal(number)) for number in range(count)]
+
+
+async def fill(bus: Bus, count: int) -> list[str]:
+    """Put so many events into the queue of account, without a broker in between."""
+    return await bus.messenger(HippoService.ACCOUNT).send_many(orders(count), notify_self=True)
+
+
+async def test_a_worker_takes_no_more_than_its_free_slots(bus: Bus) -> None:
+    ids = await fill(bus, 10)
+    release = asyncio.Event()
+    running: list[str] = []
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        running.append(job.id)
+        await release.wait()
+
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), hold, concurrency=3)
+
+    await bus.settled("account", active=3, wait=7)
+    assert running == ids[:3]
+    release.set()
+    await bus.settled("account", completed=10)
+
+
+async def test_a_slow_job_does_not_hold_up_the_others(bus: Bus) -> None:
+    ids = await fill(bus, 50)
+    release = asyncio.Event()
+
+    async def slow_first(job: HippoJob[EventData]) -> None:
+        if job.id == ids[0]:
+            await release.wait()
+
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), slow_first, concurrency=5)
+
+    await bus.settled("account", active=1, completed=49)
+    release.set()
+    await bus.settled("account", completed=50)
+
+
+async def test_each_job_goes_to_exactly_one_of_several_workers(bus: Bus) -> None:
+    recorders = [Recorder() for _ in range(4)]
+    for recorder in recorders:
+        await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder, concurrency=5)
+
+    ids = await fill(bus, 300)
+
+    await bus.settled("account", completed=300)
+    assert sorted(job_id for recorder in recorders for job_id in recorder.ids) == sorted(ids)
+
+
+async def test_jobs_of_one_take_share_a_token_and_no_two_takes_do(bus: Bus) -> None:
+    ids = await fill(bus, 4)
+    release = asyncio.Event()
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.wait()
+
+    for _ in range(2):
+        await bus.worker(bus.messenger(HippoService.ACCOUNT), hold, concurrency=2)
+        await eventually(lambda: held(bus, ids))
+
+    tokens = [await bus.redis.get(bus.queue("account").job(job_id) + ":lock") for job_id in ids]
+    assert tokens[0] == tokens[1] != tokens[2] == tokens[3]
+    release.set()
+
+
+async def held(bus: Bus, ids: list[str]) -> bool:
+    return await bus.count("account", "active") in (2, 4)
+
+
+@pytest.mark.chaos
+async def test_locks_are_renewed_while_a_processor_runs_also_a_plain_one(bus: Bus) -> None:
+    await fill(bus, 2)
+    release = threading.Event()
+    runs: list[str] = []
+
+    def blocking(job: HippoJob[EventData]) -> str:
+        runs.append(job.id)
+        release.wait(30)
+        return threading.current_thread().name
+
+    worker = await bus.worker(bus.messenger(HippoService.ACCOUNT), blocking, concurrency=2)
+    other = Recorder()
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), other)
+    checks: set[bytes] = set()
+
+    async def several_checks() -> None:
+        checks.add(await bus.redis.get(bus.queue("account").stalled_check) or b"")
+        assert len(checks) > 6  # at 0.4 s each, more than two lock times
+
+    await eventually(several_checks, timeout=20)
+    release.set()
+    await bus.settled("account", completed=2)
+    assert len(runs) == 2
+    assert other.jobs == []
+    assert worker is not None
+
+
+@pytest.mark.chaos
+async def test_the_jobs_of_a_worker_that_was_killed_run_elsewhere(bus: Bus) -> None:
+    ids = await fill(bus, 3)
+    process = await start_worker_process(bus, "lambda job: __import__('time').sleep(60)")
+    await eventually(lambda: active(bus, 3))
+
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait()
+    recorder = Recorder()
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder)
+
+    jobs = await recorder.got(3)
+    assert sorted(job.id for job in jobs) == sorted(ids)
+    await bus.settled("account", completed=3)
+    assert [(await bus.job("account", job_id))["stc"] for job_id in ids] == ["1", "1", "1"]
+
+
+async def active(bus: Bus, count: int) -> bool:
+    return await bus.count("account", "active") == count
+
+
+@pytest.mark.chaos
+async def test_a_job_that_keeps_killing_its_worker_becomes_a_dead_letter(bus: Bus) -> None:
+    ids = await fill(bus, 1)
+    for _ in range(2):
+        process = await start_worker_process(bus, "lambda job: __import__('os')._exit(9)")
+        await process.wait()
+
+    recorder = Recorder()
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder)
+
+    await bus.settled("account", failed=1)
+    assert (await bus.job("account", ids[0]))["failedReason"] == "job stalled more than allowable limit"
+    assert recorder.jobs == []
+
+
+async def start_worker_process(bus: Bus, processor: str) -> asyncio.subprocess.Process:
+    variables = {f"HIPPO_{name.upper()}": str(value) for name, value in bus.settings.model_dump().items()}
+    program = f"""
+import asyncio
+from hippo_messenger.catalogue.golden_hippo import HippoService
+from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.worker import HippoWorker
+async def main():
+    messenger = HippoMessenger(service_name=HippoService.ACCOUNT)
+    await HippoWorker(messenger=messenger, processor={processor}).run()
+    await messenger.close()
+asyncio.run(main())
+"""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env={**os.environ, **variables, "HIPPO_REDIS_URL": bus.url}
+    )
+
+
+async def test_a_graceful_stop_finishes_what_it_can_and_puts_the_rest_back_at_the_head(bus: Bus) -> None:
+    ids = await fill(bus, 20)
+    quick_done = asyncio.Event()
+
+    async def two_never_end(job: HippoJob[EventData]) -> None:
+        if job.id in ids[1:3]:
+            await asyncio.Event().wait()
+        await quick_done.wait()
+
+    worker = await bus.worker(bus.messenger(HippoService.ACCOUNT), two_never_end, concurrency=4)
+    await eventually(lambda: active(bus, 4))
+    quick_done.set()
+    await worker.stop(grace=0.3)
+
+    line = await bus.redis.lrange(bus.queue("account").base + "wait", 0, -1)  # type: ignore[misc]
+    assert [job_id.decode() for job_id in reversed(line)][:2] == ids[1:3]
+    assert await bus.count("account", "active") == 0
+    for job_id in ids[1:3]:
+        job = await bus.job("account", job_id)
+        assert "atm" not in job
+        assert "stc" not in job
+        assert not await bus.redis.exists(bus.queue("account").job(job_id) + ":lock")
+    recorder = Recorder()
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder, concurrency=1)
+    await bus.settled("account", completed=20)
+    assert recorder.ids[:2] == ids[1:3]
+
+
+async def test_sigterm_ends_a_worker_process_cleanly(bus: Bus) -> None:
+    await fill(bus, 3)
+    process = await start_worker_process(bus, "lambda job: None")
+    await bus.settled("account", completed=3)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert await process.wait() == 0
+
+
+@pytest.mark.chaos
+async def test_a_delayed_job_runs_on_time_on_an_idle_worker(bus: Bus) -> None:
+    recorder = Recorder()
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder)
+    sent_at = asyncio.get_running_loop().time()
+
+    await bus.messenger(HippoService.ACCOUNT).send(orders(1)[0], notify_self=True, delay=7)
+
+    await eventually(lambda: came(recorder), timeout=15)
+    assert 7 <= asyncio.get_running_loop().time() - sent_at < 10
+
+
+async def came(recorder: Recorder) -> bool:
+    return len(recorder.jobs) == 1
+
+
+async def test_a_job_whose_hash_is_gone_harms_no_other(bus: Bus) -> None:
+    ids = await fill(bus, 5)
+    await bus.redis.delete(bus.queue("account").job(ids[1]))
+    await bus.redis.set(bus.queue("account").job(ids[3]), "not a job")
+    recorder = Recorder()
+
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder)
+
+    await bus.settled("account", completed=3)
+    assert recorder.ids == [ids[0], ids[2], ids[4]]
+
+
+async def test_a_pause_is_honoured(bus: Bus) -> None:
+    await bus.redis.hset(bus.queue("account").base + "meta", "paused", 1)  # type: ignore[misc]
+    await fill(bus, 1)
+    recorder = Recorder()
+    worker = await bus.worker(
+        bus.messenger(HippoService.ACCOUNT, settings=bus.settings.model_copy(update={"block_timeout": 1.0})), recorder
+    )
+    await bus.settled("account", wait=1)
+
+    await bus.redis.hdel(bus.queue("account").base + "meta", "paused")  # type: ignore[misc]
+    await bus.redis.zadd(bus.queue("account").marker, {"0": 0})
+
+    await recorder.got(1)
+    assert worker is not None

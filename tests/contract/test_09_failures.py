@@ -1,0 +1,170 @@
+"""Promise 9: what raises is retried by the service's policy, then is a dead letter that stays."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from hippo_messenger.catalogue.golden_hippo import AccountRegistered, HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.errors import ConfigurationError, DeadLetter, Discard
+from hippo_messenger.job import HippoJob
+from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.worker import HippoWorker
+from tests.contract.bus import Bus, Recorder
+
+ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
+QUICK = RetryPolicy(attempts=3, delay=0.02)
+
+
+async def test_a_processor_that_raises_is_tried_again_and_may_still_succeed(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT, retry=QUICK)
+    recorder = Recorder(raises=[ValueError("first"), KeyError("second")], returns="done")
+    await bus.worker(messenger, recorder)
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    jobs = await recorder.got(3)
+    assert [job.attempt for job in jobs] == [1, 2, 3]
+    await bus.settled("account", completed=1)
+    job = await bus.job("account", event_id)
+    assert (job["returnvalue"], job["atm"], job["ats"]) == ("done", "3", "3")
+    assert ["ValueError: first" in job["stacktrace"][0], "KeyError" in job["stacktrace"][1]] == [True, True]
+
+
+async def test_after_the_last_attempt_it_is_a_dead_letter_with_error_and_trace(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT, retry=QUICK)
+    recorder = Recorder(raises=[ValueError(f"number {number}") for number in range(3)])
+    await bus.worker(messenger, recorder)
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", failed=1)
+    job = await bus.job("account", event_id)
+    assert job["failedReason"] == "ValueError: number 2"
+    assert len(job["stacktrace"]) == 3
+    assert "in __call__" in job["stacktrace"][2]
+    assert len(recorder.jobs) == 3
+
+
+async def test_dead_letter_skips_the_retries(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT, retry=QUICK)
+    recorder = Recorder(raises=[DeadLetter("this account is closed")])
+    await bus.worker(messenger, recorder)
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", failed=1)
+    assert (await bus.job("account", event_id))["failedReason"] == "this account is closed"
+
+
+async def test_discard_completes_without_effect_and_says_so(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+    recorder = Recorder(raises=[Discard("seen before")])
+    await bus.worker(messenger, recorder)
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    assert (await bus.job("account", event_id))["returnvalue"] == {"discarded": "seen before"}
+
+
+@pytest.mark.parametrize(("returned", "reason"), [(object(), "no JSON"), ("x" * 70_000, "more than the 65,536")])
+async def test_a_return_value_that_cannot_be_kept_is_a_dead_letter_and_not_a_second_run(
+    bus: Bus, returned: object, reason: str
+) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT, retry=QUICK)
+    recorder = Recorder(returns=returned)
+    await bus.worker(messenger, recorder)
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", failed=1)
+    assert reason in (await bus.job("account", event_id))["failedReason"]
+    assert len(recorder.jobs) == 1
+
+
+async def test_dead_letters_are_not_dropped_to_make_room(bus: Bus) -> None:
+    settings = bus.settings.model_copy(update={"completed_count": 1, "rejected_count": 1})
+    messenger = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=1), settings=settings)
+    await bus.worker(messenger, Recorder(raises=[ValueError("no")] * 50))
+
+    await messenger.send_many([ORDER] * 60, notify_self=True)
+
+    await bus.settled("account", failed=50, completed=1)
+
+
+async def test_a_plain_function_runs_in_a_thread_and_can_log_and_show_progress(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+
+    def plain(job: HippoJob[EventData]) -> dict[str, str]:
+        job.log("half way")
+        job.update_progress(50)
+        return {"order": job.raw.decode()[:1]}
+
+    await bus.worker(messenger, plain)
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    job = await bus.job("account", event_id)
+    assert (job["returnvalue"], job["progress"]) == ({"order": "{"}, "50")
+    assert await bus.redis.lrange(bus.queue("account").job(event_id) + ":logs", 0, -1) == [b"half way"]  # type: ignore[misc]
+
+
+async def test_an_asynchronous_function_can_too(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+
+    async def processor(job: HippoJob[EventData]) -> None:
+        await job.log("half way")
+        await job.update_progress({"done": 1})
+
+    await bus.worker(messenger, processor)
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    assert (await bus.job("account", event_id))["progress"] == '{"done":1}'
+
+
+async def test_each_event_can_have_a_processor_of_its_own(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+    worker = HippoWorker(messenger=messenger)
+    seen: list[str] = []
+
+    @worker.on(OrderSuccess)
+    async def order(job: HippoJob[OrderSuccess]) -> None:
+        seen.append(job.data.order_id)
+
+    @worker.on(AccountRegistered)
+    def account(job: HippoJob[AccountRegistered]) -> None:
+        seen.append(job.data.account_id)
+
+    bus.stack.push_async_callback(worker.stop)
+    await worker.start()
+    await messenger.send(ORDER, notify_self=True)
+    await messenger.send(AccountRegistered(account_id="B-2"), notify_self=True)
+
+    await bus.settled("account", completed=2)
+    assert sorted(seen) == ["A-1", "B-2"]
+    with pytest.raises(ConfigurationError, match="a second one"):
+        worker.on(OrderSuccess)(order)
+
+
+async def test_a_worker_without_any_processor_does_not_start(bus: Bus) -> None:
+    with pytest.raises(ConfigurationError, match="expected a processor"):
+        await HippoWorker(messenger=bus.messenger(HippoService.ACCOUNT)).start()
+
+
+async def test_a_job_that_is_no_event_is_a_dead_letter_with_a_reason(bus: Bus) -> None:
+    base = bus.queue("account").base
+    await bus.redis.hset(base + "foreign", mapping={"name": "x", "data": "{}", "opts": "not json", "timestamp": 1})  # type: ignore[misc]
+    await bus.redis.lpush(base + "wait", "foreign")  # type: ignore[misc]
+    messenger = bus.messenger(HippoService.ACCOUNT)
+    recorder = Recorder()
+    await bus.worker(messenger, recorder)
+
+    await bus.settled("account", failed=1)
+    assert "InvalidEnvelopeError" in (await bus.job("account", "foreign"))["failedReason"]
+    await messenger.send(ORDER, notify_self=True)
+    assert recorder.jobs == await recorder.got(1)
+    assert HippoEvent.ORDER_SUCCESS in [job.job_type for job in recorder.jobs]

@@ -1,0 +1,111 @@
+"""Promise 10: a type that somebody doesn't know yet is not lost; one that nobody wants is counted."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from enum import auto
+
+from hippo_messenger.catalogue import golden_hippo
+from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.model import EventData, EventType
+from hippo_messenger.job import HippoJob
+from hippo_messenger.worker import HippoWorker
+from tests.contract.bus import Bus, Recorder
+from tests.contract.test_05_routing import redrive
+from tests.eventually import eventually
+
+ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
+
+
+class OldEvent(EventType):
+    CONFIG_CHANGE = auto()
+
+
+class OldConfigChange(EventData, event_type=OldEvent.CONFIG_CHANGE, since="1.0"):
+    """A setting has changed."""
+
+
+OLD = Catalogue(services=HippoService, events=OldEvent, models=[OldConfigChange])
+
+
+async def test_a_type_that_the_broker_does_not_know_yet_is_parked_and_redriven_after_an_update(bus: Bus) -> None:
+    old = await bus.broker(catalogue=OLD)
+    await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+
+    event_id = await bus.messenger(HippoService.ORDER).send(ORDER)
+
+    await bus.settled("broker", completed=1, failed=1, delayed=1)
+    assert "got 'ORDER_SUCCESS'" in (await bus.job("broker", event_id))["failedReason"]
+    await old.stop()
+    await bus.broker()
+    await redrive(bus, "broker", event_id)
+
+    await bus.settled("account", wait=1)
+    assert await bus.job_ids("account") == [event_id]
+
+
+async def test_a_worker_puts_a_type_without_processor_back_until_another_takes_it(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+    old = HippoWorker(messenger=messenger)
+    old.on(golden_hippo.ConfigChange)(Recorder())
+    bus.stack.push_async_callback(old.stop)
+    await old.start()
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    async def put_back() -> None:
+        assert int((await bus.job("account", event_id)).get("ats", 0)) >= 2
+
+    await eventually(put_back)
+    assert "atm" not in await bus.job("account", event_id)
+    recorder = Recorder()
+    await old.stop()
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder)
+    [job] = await recorder.got(1)
+    assert job.attempt == 1
+
+
+async def test_a_worker_whose_catalogue_lacks_the_type_puts_it_back_too(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ACCOUNT)
+    recorder = Recorder()
+    await bus.worker(bus.messenger(HippoService.ACCOUNT, catalogue=OLD), recorder)
+
+    event_id = await sender.send(ORDER, notify_self=True)
+
+    async def put_back() -> None:
+        assert int((await bus.job("account", event_id)).get("ats", 0)) >= 2
+
+    await eventually(put_back)
+    assert recorder.jobs == []
+
+
+async def test_after_a_bounded_time_it_is_a_dead_letter(bus: Bus) -> None:
+    settings = bus.settings.model_copy(update={"unknown_type_patience": 0.3})
+    messenger = bus.messenger(HippoService.ACCOUNT, settings=settings)
+    worker = HippoWorker(messenger=messenger)
+
+    @worker.on(golden_hippo.ConfigChange)
+    async def config(job: HippoJob[golden_hippo.ConfigChange]) -> None:
+        raise AssertionError(job)
+
+    bus.stack.push_async_callback(worker.stop)
+    await worker.start()
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", failed=1)
+    assert "no processor for ORDER_SUCCESS" in (await bus.job("account", event_id))["failedReason"]
+
+
+async def test_an_event_that_nobody_listens_to_completes_with_an_empty_delivery_list(bus: Bus) -> None:
+    await bus.broker()
+    await bus.listener(HippoService.ACCOUNT, HippoEvent.CONFIG_CHANGE)
+
+    event_id = await bus.messenger(HippoService.ORDER).send(ORDER)
+
+    async def completed() -> None:
+        assert (await bus.job("broker", event_id)).get("returnvalue") == {"deliveredTo": []}
+
+    await eventually(completed)
+    assert json.loads(json.dumps(await bus.counts("account"))) == {}
