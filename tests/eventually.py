@@ -9,14 +9,17 @@ from collections.abc import Awaitable, Callable
 async def eventually(
     check: Callable[[], Awaitable[object]], *, timeout: float = 10.0, interval: float = 0.01
 ) -> None:
-    """Call `check` until it raises no assertion and doesn't return False; its last failure is the one raised."""
+    """Call `check` until it raises no assertion and doesn't return False; its last failure is the one raised.
+
+    An unpacking that doesn't fit counts as an assertion.
+    """
     deadline = asyncio.get_running_loop().time() + timeout
     while True:
         try:
             if await check() is not False:
                 return
-            failure: AssertionError = AssertionError("it never became true")
-        except AssertionError as error:
+            failure: Exception = AssertionError("it never became true")
+        except (AssertionError, ValueError) as error:
             failure = error
         if asyncio.get_running_loop().time() > deadline:
             raise failure

@@ -11,7 +11,7 @@ from typing import Self, overload
 from uuid import uuid4
 
 from hippo_messenger.catalogue.catalogue import Catalogue, DeprecationNotices
-from hippo_messenger.catalogue.model import EventData, EventType, Service, masked, read_data, to_wire
+from hippo_messenger.catalogue.model import EventData, EventType, Service, masked, read_data, read_data_json, to_wire
 from hippo_messenger.envelope import check_event_id, encode, new_event_id
 from hippo_messenger.errors import (
     ConfigurationError,
@@ -358,8 +358,11 @@ class HippoMessenger:
                 )
             kind = self._catalogue.require_event_type(event_type)
             checked = read_data(self._catalogue.model(kind), data)
+        wire = to_wire(checked)
+        if checked is data:
+            read_data_json(type(checked), wire)  # model_copy and model_construct check nothing
         self._notices.warn(self._catalogue.model(kind))
-        return kind, to_wire(checked)
+        return kind, wire
 
     def _own_options(self, delay: int, priority: int) -> str:
         return _job_options(json.loads(self._registration().job_options), delay=delay, priority=priority)
@@ -378,7 +381,7 @@ class HippoMessenger:
             return
         self._observer.rejected(kind.value, origin=self._service)
         model = self._catalogue.model(kind)
-        value = data.model_dump(mode="python", by_alias=True) if isinstance(data, EventData) else data
+        value = data.model_dump(mode="python", by_alias=True, warnings=False) if isinstance(data, EventData) else data
         try:
             await self._rejections.record(
                 event_type=kind.value,

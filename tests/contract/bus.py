@@ -76,9 +76,15 @@ class Bus:
     async def count(self, service: str, state: str) -> int:
         key = self.queue(service).base + state
         kind = await self.redis.type(key)
-        return await (self.redis.llen(key) if kind == b"list" else self.redis.zcard(key))  # type: ignore[misc]
+        if kind == b"list":
+            return await self.redis.llen(key)  # type: ignore[misc]
+        if kind != b"zset":
+            return 0
+        members = await self.redis.zrange(key, 0, -1)
+        return len(members) - (state == "delayed") * sum(member.startswith(b"repeat:") for member in members)
 
     async def counts(self, service: str) -> dict[str, int]:
+        """How many jobs are in which state; the next ticks of repeat jobs, which always wait, are left out."""
         states = ("wait", "active", "delayed", "prioritized", "completed", "failed")
         return {state: found for state in states if (found := await self.count(service, state))}
 
@@ -87,7 +93,7 @@ class Bus:
         raw = await self.redis.hgetall(self.queue(service).job(job_id))  # type: ignore[misc]
         fields: dict[str, Any] = {name.decode(): value.decode() for name, value in raw.items()}
         return fields | {
-            name: json.loads(fields[name]) for name in ("data", "opts", "returnvalue", "stacktrace") if name in fields
+            name: _parsed(fields[name]) for name in ("data", "opts", "returnvalue", "stacktrace") if name in fields
         }
 
     async def failed(self, service: str) -> list[dict[str, Any]]:
@@ -112,6 +118,14 @@ class Bus:
             assert await self.counts(service) == counts
 
         await eventually(check)
+
+
+def _parsed(text: str) -> Any:
+    """What JSON says; what is none stays as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar, Unpack, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 
 from hippo_messenger.errors import CatalogueError, EventValidationError, FieldError
 
@@ -125,10 +125,14 @@ def to_wire(data: EventData) -> bytes:
     """The data as JSON with its wire names; fields that are None are left out, as JavaScript's validators want it.
 
     Raises:
-        EventValidationError: A number in it is one that JavaScript can't hold: NaN, an infinity, or an integer
-            beyond 2^53 - 1.
+        EventValidationError: A value in it has no JSON, or is a number that JavaScript can't hold: NaN, an infinity,
+            or an integer beyond 2^53 - 1.
     """
-    wire = data.model_dump_json(by_alias=True, exclude_none=True).encode()
+    try:
+        # Values of a wrong type are no warning here: who reads the result finds out.
+        wire = data.model_dump_json(by_alias=True, exclude_none=True, warnings=False).encode()
+    except PydanticSerializationError as error:
+        raise EventValidationError(data.event_type, [FieldError("data", "what JSON can hold", str(error))]) from None
     if _SUSPICIOUS.search(wire) and (unsafe := list(_unsafe_numbers(from_json(wire), ""))):
         raise EventValidationError(data.event_type, unsafe)
     return wire

@@ -1,110 +1,219 @@
+"""A messenger's, broker's or worker's way to Redis: one line for commands, one for waiting, and a client for bullmq."""
+
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping, Sequence
 
-import redis.asyncio as aioredis
-from redis import exceptions as rex
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis, RedisCluster
 
-from hippo_messenger.errors import *
+from hippo_messenger.errors import (
+    ConfigurationError,
+    ConnectionNotConfiguredError,
+    RedisCommandError,
+    RedisError,
+    RedisEvictsError,
+    RedisLoadingError,
+    RedisPermissionError,
+    RedisReadOnlyError,
+    RedisTooOldError,
+)
+from hippo_messenger.queues.embedded import EmbeddedServer
+from hippo_messenger.queues.endpoint import Client, Endpoint, endpoint_of_client, endpoint_of_url
+from hippo_messenger.queues.line import Line, Word
 from hippo_messenger.queues.script import Script
+from hippo_messenger.settings import Settings
 
-RedisSource = str | aioredis.Redis
-__all__ = ["Connection", "RedisSource", "mapped_errors"]
+__all__ = ["Connection", "RedisSource"]
 
+RedisSource = str | Redis | RedisCluster
+"""A URL, "embedded", or a client of `redis.asyncio` whose settings are taken over."""
 
-@contextmanager
-def mapped_errors(maybe: bool = True) -> Iterator[None]:
-    try:
-        yield
-    except (rex.ConnectionError, rex.TimeoutError, OSError, TimeoutError) as e:
-        x = RedisUnavailableError(str(e) or repr(e))
-        x.maybe_executed = maybe
-        raise x from e
-    except rex.RedisError as e:
-        raise RedisCommandError(str(e)) from e
+_VARIABLES = ("HIPPO_REDIS_URL", "REDIS_URL")
+_EMBEDDED = "embedded"
+_OLDEST = (6, 2)
+_BLOCK_MARGIN = 5.0
+"""How much longer (s) than the block itself its reply may take, before the peer counts as dead."""
+_CHECK_TIME = 4.0
+
+_log = logging.getLogger("hippo_messenger")
 
 
 class Connection:
-    def __init__(self, url, settings):
-        self.url = url
-        self.settings = settings
-        self.blocking_name = None
-        self._c = None
-        self._b = None
-        self._bull = None
-        self.description = url
+    """Belongs to one event loop, and closes what it opened; a caller's client stays as it is."""
+
+    def __init__(self, endpoint: Endpoint | None, *, settings: Settings) -> None:
+        """Take an endpoint; None is the embedded server, which is started when the connection is opened."""
+        self._endpoint = endpoint
+        self._settings = settings
+        self._server: EmbeddedServer | None = None
+        self._commands: Line | None = None
+        self._waiting: Line | None = None
+        self._bullmq: Client | None = None
+        self._opening = asyncio.Lock()
+        self.blocking_name: str | None = None
+        """The client name of the line that waits, by which BullMQ's tools count workers; set it before opening."""
 
     @classmethod
-    def of(cls, source, *, settings, environ=None):
-        if source is None:
-            source = os.environ.get("HIPPO_REDIS_URL") or os.environ.get("REDIS_URL")
-        if source is None:
-            raise ConnectionNotConfiguredError("x")
-        return cls(source, settings)
+    def of(
+        cls, source: RedisSource | None, *, settings: Settings, environ: Mapping[str, str] | None = None
+    ) -> Connection:
+        """The connection that a user asked for; None looks for `HIPPO_REDIS_URL`, then `REDIS_URL`.
 
-    async def open(self):
-        if self._c is None:
-            pool = aioredis.BlockingConnectionPool.from_url(
-                self.url,
-                max_connections=1,
-                timeout=self.settings.call_timeout,
-                retry=Retry(NoBackoff(), 0),
-                socket_timeout=self.settings.call_timeout,
-                socket_connect_timeout=self.settings.call_timeout,
+        Raises:
+            ConnectionNotConfiguredError: None was given, and neither variable is set.
+            ConfigurationError: It is something else than a URL or an asynchronous client.
+        """
+        if source is None:
+            source = _from_environment(os.environ if environ is None else environ)
+        if isinstance(source, Redis | RedisCluster):
+            return cls(endpoint_of_client(source), settings=settings)
+        if not isinstance(source, str):
+            raise ConfigurationError(
+                f'expected a Redis URL, "embedded" or a client of redis.asyncio, got {type(source).__module__}.'
+                f"{type(source).__qualname__}; of a blocking client give the URL"
             )
-            self._c = aioredis.Redis(connection_pool=pool)
-            try:
-                with mapped_errors(False):
-                    await self._c.ping()
-            except BaseException:
-                self._c = None
+        return cls(None if source.strip() == _EMBEDDED else endpoint_of_url(source.strip()), settings=settings)
+
+    @property
+    def description(self) -> str:
+        """Where Redis is, without user and password."""
+        return _EMBEDDED if self._endpoint is None else self._endpoint.description
+
+    async def open(self) -> None:
+        """Connect, and look whether this Redis will do; once open it does nothing.
+
+        Raises:
+            RedisError: It won't, and why; within five seconds.
+            EmbeddedServerError: The embedded server can't be started.
+        """
+        await self._opened()
+
+    async def execute(self, *words: Word) -> object:
+        """The reply to one command.
+
+        Raises:
+            RedisError: It failed.
+        """
+        return await (await self._opened()).call(*words, timeout=self._settings.call_timeout)
+
+    async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> object:
+        """The reply of a script.
+
+        Raises:
+            RedisError: It failed.
+        """
+        line = await self._opened()
+        words = (len(keys), *keys, *arguments)
+        try:
+            return await line.call("EVALSHA", script.sha, *words, timeout=self._settings.call_timeout)
+        except RedisCommandError as error:
+            if "NOSCRIPT" not in str(error) and "No matching script" not in str(error):
                 raise
+        return await line.call("EVAL", script.text, *words, timeout=self._settings.call_timeout)
 
-    async def execute(self, *a):
-        await self.open()
-        with mapped_errors():
-            return await self._c.execute_command(*a)
+    async def block(self, *words: Word, timeout: float) -> object:
+        """The reply to a blocking command, whose last argument (`timeout`, seconds) is added here.
 
-    async def pipeline(self, commands, *, transaction=False):
-        await self.open()
-        with mapped_errors():
-            p = self._c.pipeline(transaction=transaction)
-            for c in commands:
-                p.execute_command(*c)
-            return await p.execute()
+        Raises:
+            RedisError: It failed, or the peer is dead.
+        """
+        await self._opened()
+        if self._waiting is None:
+            self._waiting = self._required().line(client_name=self.blocking_name)
+        return await self._waiting.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
 
-    async def script(self, script: Script, keys, args):
-        await self.open()
-        with mapped_errors():
-            try:
-                return await self._c.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-            except rex.NoScriptError:
-                return await self._c.execute_command("EVAL", script.text, len(keys), *keys, *args)
+    def bullmq_client(self) -> Client:
+        """A client for the `bullmq` package; it is closed with this connection."""
+        if self._bullmq is None:
+            self._bullmq = self._required().client(reply_timeout=self._settings.call_timeout)
+        return self._bullmq
 
-    async def block(self, *a, timeout):
-        await self.open()
-        if self._b is None:
-            self._b = aioredis.Redis.from_url(
-                self.url,
-                retry=Retry(NoBackoff(), 0),
-                socket_timeout=self.settings.block_timeout + 5,
-                client_name=self.blocking_name,
-                max_connections=1,
+    async def close(self) -> None:
+        """Hang up; may be called again, and a later call opens anew."""
+        lines, client, server = (self._commands, self._waiting), self._bullmq, self._server
+        self._commands = self._waiting = self._bullmq = self._server = None
+        for line in lines:
+            if line is not None:
+                await line.close()
+        if client is not None:
+            await client.aclose()
+        if server is not None:
+            self._endpoint = None
+            await server.close()
+
+    async def _opened(self) -> Line:
+        if self._commands is not None:
+            return self._commands
+        async with self._opening:
+            if self._commands is None:
+                if self._endpoint is None:
+                    self._server = await EmbeddedServer.shared().start()
+                    self._endpoint = endpoint_of_url(self._server.url)
+                self._commands = await self._checked(self._endpoint)
+            return self._commands
+
+    async def _checked(self, endpoint: Endpoint) -> Line:
+        line = endpoint.line(client_name=None)
+        try:
+            facts = _facts(await line.call("INFO", timeout=min(self._settings.call_timeout, _CHECK_TIME)))
+            _check_server(facts, where=endpoint.description, allow_eviction=self._settings.allow_eviction)
+        except RedisPermissionError:
+            _log.warning("%s lets nobody ask which version it is (INFO): it goes unchecked", endpoint.description)
+        except RedisError as error:
+            await line.close()
+            raise _with_place(error, endpoint.description) from error.__cause__
+        except BaseException:
+            await line.close()
+            raise
+        return line
+
+    def _required(self) -> Endpoint:
+        if self._endpoint is None:
+            raise ConfigurationError("expected an open connection: the embedded server is not started yet")
+        return self._endpoint
+
+
+def _from_environment(environ: Mapping[str, str]) -> str:
+    for variable in _VARIABLES:
+        if environ.get(variable):
+            return environ[variable]
+    raise ConnectionNotConfiguredError(
+        "no Redis connection is named: pass redis_connection=… (a URL as redis://localhost:6379, a redis.asyncio "
+        f'client, or "embedded" for a server of your own to try things out), or set {" or ".join(_VARIABLES)}'
+    )
+
+
+def _facts(info: object) -> dict[str, str]:
+    lines = info.decode(errors="replace").splitlines() if isinstance(info, bytes) else []
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _check_server(facts: Mapping[str, str], *, where: str, allow_eviction: bool) -> None:
+    """Raises what speaks against this server."""
+    version = facts.get("redis_version", "")
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if facts.get("loading") == "1":
+        raise RedisLoadingError("Redis is loading its data from disk; wait until it is done")
+    if numbers and numbers < _OLDEST:
+        raise RedisTooOldError(f"expected Redis 6.2 or newer (or Valkey), got Redis {version}")
+    if facts.get("role") == "slave":
+        raise RedisReadOnlyError("expected a primary, got a replica, which takes no writes; connect to the primary")
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        if not allow_eviction:
+            raise RedisEvictsError(
+                f"expected maxmemory-policy noeviction, got {policy}, under which events would be lost; "
+                "CONFIG SET maxmemory-policy noeviction, or HIPPO_ALLOW_EVICTION=1 to take the risk"
             )
-        with mapped_errors():
-            return await self._b.execute_command(*a, timeout)
+        _log.warning("%s drops keys when memory is short (maxmemory-policy %s): events can be lost", where, policy)
 
-    async def close(self):
-        for c in (self._c, self._b, self._bull):
-            if c is not None:
-                await c.aclose()
-        self._c = self._b = self._bull = None
 
-    def bullmq_client(self):
-        if self._bull is None:
-            self._bull = aioredis.Redis.from_url(self.url, decode_responses=True, retry=Retry(NoBackoff(), 1))
-        return self._bull
+def _with_place(error: RedisError, where: str) -> RedisError:
+    placed = type(error)(f"{where}: {error}")
+    placed.maybe_executed = False
+    return placed
+

@@ -251,15 +251,16 @@ class Queue:
 
     async def log(self, job: QueuedJob, line: str) -> None:
         """Add a line to a job's log."""
-        await self._connection.execute("RPUSH", self._keys.job(job.id) + ":logs", line)
+        await self._note(job, "log", line)
 
     async def update_progress(self, job: QueuedJob, progress: bytes) -> None:
         """Replace a job's progress, and tell who follows the events stream; `progress` is JSON."""
-        commands: list[tuple[str | bytes, ...]] = [("HSET", self._keys.job(job.id), "progress", progress)]
-        if self._events_stream == b"1":
-            fields = ("event", "progress", "jobId", job.id, "data", progress)
-            commands.append(("XADD", self._keys.base + "events", "*", *fields))
-        await self._connection.pipeline(commands)
+        await self._note(job, "progress", progress)
+
+    async def _note(self, job: QueuedJob, kind: str, words: str | bytes) -> None:
+        key = self._keys.job(job.id)
+        keys = (key, f"{key}:logs", self._keys.base + "events")
+        await self._call("note", keys, [kind, job.key, words, self._events_stream])
 
     async def renew(self, jobs: Iterable[QueuedJob], *, lock: float) -> tuple[str, ...]:
         """Hold these jobs for so many seconds more; the ids of those that are lost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
 from hippo_messenger.errors import InvalidRegistrationError
@@ -30,11 +30,10 @@ class Registry:
 
     async def load(self) -> Registrations:
         """Every registration, at one version. An entry that can't be read is left out, and said."""
-        commands = [("GET", self._layout.registry_version), ("HGETALL", self._layout.registry)]
-        version, entries = await self._connection.pipeline(commands, transaction=True)
-        return Registrations(
-            _readable(cast("Mapping[bytes, bytes]", entries)), version=int(cast("bytes", version or b"0"))
-        )
+        keys = (self._layout.registry, self._layout.registry_version)
+        version, entries = await self._caller.call("registrations", keys, (), patience=0)
+        flat = cast("Sequence[bytes]", entries)
+        return Registrations(_readable(zip(flat[::2], flat[1::2], strict=True)), version=cast("int", version))
 
     async def write(
         self, registration: Registration, *, number: int, patience: float | None = None
@@ -54,11 +53,10 @@ class Registry:
 
     async def progress(self, service: str, *, number: int) -> Literal["queued", "live"] | str:
         """What became of the registration job with this number: `queued`, `live`, or the reason why it failed."""
-        commands = [
-            ("HGET", self._layout.registry_counters, service),
-            ("HMGET", self._layout.broker.job(str(number)), "failedReason", "finishedOn"),
-        ]
-        known, outcome = await self._connection.pipeline(commands)
+        known = await self._connection.execute("HGET", self._layout.registry_counters, service)
+        outcome = await self._connection.execute(
+            "HMGET", self._layout.broker.job(str(number)), "failedReason", "finishedOn"
+        )
         reason, finished = cast("Sequence[bytes | None]", outcome)
         if reason is not None and finished is not None:
             return reason.decode(errors="replace")
@@ -74,20 +72,18 @@ class Registry:
 
     async def last_heard(self, services: Sequence[str]) -> dict[str, tuple[float, ...]]:
         """For each service how many seconds ago each of its instances was heard of, the latest first."""
-        commands: list[tuple[str, ...]] = [("TIME",)]
-        commands += [("ZRANGE", self._layout.presence(service), "0", "-1", "REV", "WITHSCORES") for service in services]
-        time, *heard = await self._connection.pipeline(commands)
-        seconds, microseconds = cast("Sequence[bytes | int]", time)
-        now = int(seconds) + int(microseconds) / 1e6
+        keys = [self._layout.presence(service) for service in services]
+        (heard,) = await self._caller.call("heard", keys, (), patience=0)
+        ages = cast("Sequence[Sequence[int]]", heard)
         return {
-            service: tuple(max(now - score / 1000, 0.0) for score in _scores(entries))
-            for service, entries in zip(services, heard, strict=True)
+            service: tuple(max(age, 0) / 1000 for age in of_service)
+            for service, of_service in zip(services, ages, strict=True)
         }
 
 
-def _readable(entries: Mapping[bytes, bytes]) -> list[Registration]:
+def _readable(entries: Iterable[tuple[bytes, bytes]]) -> list[Registration]:
     registrations = []
-    for service, raw in entries.items():
+    for service, raw in entries:
         try:
             registrations.append(Registration.from_wire(raw))
         except InvalidRegistrationError as error:
@@ -97,11 +93,3 @@ def _readable(entries: Mapping[bytes, bytes]) -> list[Registration]:
                 error,
             )
     return registrations
-
-
-def _scores(entries: object) -> list[float]:
-    """The scores of ZRANGE … WITHSCORES, raw (alternating) or already paired by the client."""
-    flat = cast("Sequence[object]", entries)
-    if flat and isinstance(flat[0], list | tuple):
-        return [float(cast("bytes", pair[1])) for pair in cast("Sequence[Sequence[object]]", flat)]
-    return [float(cast("bytes", score)) for score in flat[1::2]]

@@ -10,7 +10,8 @@ from typing import cast
 from bullmq import Queue as BullQueue
 from bullmq.types import JobOptions, RepeatOptions
 
-from hippo_messenger.queues.connection import Connection, mapped_errors
+from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.failures import mapped_errors
 from hippo_messenger.queues.layout import BROKER_QUEUE
 from hippo_messenger.queues.queue import QueuedJob
 from hippo_messenger.registration import REGISTRATION_JOB, Registration
@@ -47,7 +48,7 @@ class Schedule:
         options = {"attempts": 1, "removeOnComplete": retention, "removeOnFail": retention}
         scheduler = _scheduler_id(registration.service)
         async with asyncio.timeout(self._settings.call_timeout):
-            with mapped_errors():
+            with mapped_errors(maybe_executed=True):
                 queue = self._queue()
                 await queue.removeJobScheduler(scheduler)
                 await queue.upsertJobScheduler(
@@ -62,7 +63,7 @@ class Schedule:
         """
         options = json.loads(job.options)
         async with asyncio.timeout(self._settings.call_timeout):
-            with mapped_errors():
+            with mapped_errors(maybe_executed=True):
                 await self._queue().jobScheduler.upsertJobScheduler(
                     job.scheduler,
                     options.get("repeat"),

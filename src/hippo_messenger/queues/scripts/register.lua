@@ -22,5 +22,7 @@ if standing and known > number and known <= highest then return {'ok', 'older', 
 rcall('HSET', counters, service, number)
 if standing == registration then return {'ok', 'same', current} end
 rcall('HSET', registry, service, registration)
-rcall('SET', version, current + 1)
-return {'ok', 'changed', current + 1}
+-- Where the version was lost it begins far from where any broker's cache may stand.
+local moved = current > 0 and current + 1 or clock()
+rcall('SET', version, moved)
+return {'ok', 'changed', moved}

@@ -1,0 +1,260 @@
+"""Where Redis is, however it was said: the makers of lines and clients to it, with our own timeouts and no retries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import (
+    Connection as TCPConnection,
+)
+from redis.asyncio.connection import (
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+
+from hippo_messenger.errors import ConfigurationError
+from hippo_messenger.queues.line import ClusterLine, Line, PooledLine
+
+__all__ = ["Client", "Endpoint", "endpoint_of_client", "endpoint_of_url"]
+
+Client = Redis | RedisCluster
+
+_FORMS = (
+    "redis://host:6379/0, rediss:// (TLS), unix:///path/to/socket?db=0, "
+    "redis+sentinel://host:26379,host:26379/primary-name/0, redis+cluster://host:6379 or rediss+cluster://, each with "
+    'user:password@ before the host where there is one; or "embedded"'
+)
+_COPIED = frozenset({"host", "port", "path", "db", "username", "password", "credential_provider"})
+"""What is taken over of a caller's client, beside all that begins with `ssl`; the rest is our own."""
+_CLIENT_CONNECTIONS = 4
+_CONNECT_TIME = 3.0
+
+
+class Endpoint(Protocol):
+    """One Redis: a server, what Sentinel says is the primary, or a cluster."""
+
+    @property
+    def description(self) -> str:
+        """Where it is, without user and password."""
+
+    def line(self, *, client_name: str | None) -> Line:
+        """A new line to it."""
+
+    def client(self, *, reply_timeout: float) -> Client:
+        """A new client of the `redis` package that decodes replies, as the `bullmq` package wants it."""
+
+
+class ServerEndpoint:
+    """One server."""
+
+    def __init__(self, kind: type[TCPConnection] | type[UnixDomainSocketConnection], options: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self._options = options
+
+    @property
+    def description(self) -> str:
+        """See `Endpoint`."""
+        options = self._options
+        if "path" in options:
+            return f"unix://{options['path']}" + (f"?db={options['db']}" if options.get("db") else "")
+        scheme = "rediss" if issubclass(self._kind, SSLConnection) else "redis"
+        return f"{scheme}://{_address(options.get('host', 'localhost'), options.get('port', 6379))}/{_db(options)}"
+
+    def line(self, *, client_name: str | None) -> Line:
+        """See `Endpoint`."""
+        return PooledLine(ConnectionPool(connection_class=self._kind, **self._options, **_ours(client_name)))
+
+    def client(self, *, reply_timeout: float) -> Client:
+        """See `Endpoint`."""
+        return Redis.from_pool(
+            BlockingConnectionPool(
+                connection_class=self._kind,
+                max_connections=_CLIENT_CONNECTIONS,
+                timeout=reply_timeout,
+                **self._options,
+                **_ours(None) | {"decode_responses": True, "socket_timeout": reply_timeout},
+            )
+        )
+
+
+class SentinelEndpoint:
+    """The primary of one name, as Sentinel says."""
+
+    def __init__(
+        self, sentinels: list[tuple[str, int]], name: str, options: Mapping[str, Any], login: Mapping[str, Any]
+    ) -> None:
+        self._sentinels = sentinels
+        self._name = name
+        self._options = options
+        self._login = login
+
+    @property
+    def description(self) -> str:
+        """See `Endpoint`."""
+        hosts = ",".join(_address(host, port) for host, port in self._sentinels)
+        return f"redis+sentinel://{hosts}/{self._name}/{_db(self._options)}"
+
+    def line(self, *, client_name: str | None) -> Line:
+        """See `Endpoint`."""
+        return PooledLine(self._pool(_ours(client_name)))
+
+    def client(self, *, reply_timeout: float) -> Client:
+        """See `Endpoint`."""
+        ours = _ours(None) | {"decode_responses": True, "socket_timeout": reply_timeout}
+        return Redis.from_pool(self._pool(ours))
+
+    def _pool(self, ours: Mapping[str, Any]) -> ConnectionPool:
+        asking = {**self._login, **_ours(None), "socket_timeout": _CONNECT_TIME}
+        sentinel = Sentinel(self._sentinels, sentinel_kwargs=asking)
+        return SentinelConnectionPool(self._name, sentinel, **self._options, **ours)
+
+
+class ClusterEndpoint:
+    """A Redis Cluster, known by some of its nodes."""
+
+    def __init__(self, nodes: list[tuple[str, int]], options: Mapping[str, Any]) -> None:
+        self._nodes = nodes
+        self._options = options
+
+    @property
+    def description(self) -> str:
+        """See `Endpoint`."""
+        scheme = "rediss+cluster" if self._options.get("ssl") else "redis+cluster"
+        return f"{scheme}://{','.join(_address(host, port) for host, port in self._nodes)}"
+
+    def line(self, *, client_name: str | None) -> Line:
+        """See `Endpoint`."""
+        return ClusterLine(self._cluster(_ours(client_name)))
+
+    def client(self, *, reply_timeout: float) -> Client:
+        """See `Endpoint`."""
+        return self._cluster(_ours(None) | {"decode_responses": True, "socket_timeout": reply_timeout})
+
+    def _cluster(self, ours: Mapping[str, Any]) -> RedisCluster:
+        return RedisCluster(
+            startup_nodes=[ClusterNode(host, port) for host, port in self._nodes],
+            cluster_error_retry_attempts=1,
+            **self._options,
+            **ours,
+        )
+
+
+def endpoint_of_url(url: str) -> Endpoint:
+    """The endpoint that a URL names.
+
+    Raises:
+        ConfigurationError: It is no such URL; the message shows it without the password.
+    """
+    parts = urlsplit(url)
+    try:
+        if parts.scheme in ("redis", "rediss", "unix"):
+            options = dict(parse_url(url))
+            kind = options.pop("connection_class", TCPConnection)
+            return ServerEndpoint(kind, _copied(options))
+        if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
+            return _sentinel(parts)
+        if parts.scheme in ("redis+cluster", "rediss+cluster"):
+            options = _login(parts) | ({"ssl": True} if parts.scheme.startswith("rediss") else {})
+            return ClusterEndpoint(_hosts(parts, port=6379), options)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"expected a Redis URL, got {_shown(parts)}: {error}; the forms are {_FORMS}") from None
+    raise ConfigurationError(f"expected a Redis URL, got {_shown(parts)}; the forms are {_FORMS}")
+
+
+def endpoint_of_client(client: Client) -> Endpoint:
+    """The endpoint that a caller's client is connected to; the client itself is neither used nor closed."""
+    if isinstance(client, RedisCluster):
+        nodes = [(str(node.host), int(node.port)) for node in client.startup_nodes]
+        options = client.connection_kwargs
+        secure = {"ssl": True} if issubclass(options.get("connection_class", TCPConnection), SSLConnection) else {}
+        return ClusterEndpoint(nodes, _without_place(_copied(options)) | secure)
+    pool = client.connection_pool
+    options = pool.connection_kwargs
+    if isinstance(pool, SentinelConnectionPool):
+        asked = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+        hosts = [(str(known["host"]), int(known["port"])) for known in asked]
+        secure = {"ssl": True} if issubclass(pool.connection_class, SSLConnection) else {}
+        return SentinelEndpoint(
+            hosts, pool.service_name, _without_place(_copied(options)) | secure, _without_place(_copied(asked[0]))
+        )
+    return ServerEndpoint(pool.connection_class, _copied(options))
+
+
+def _ours(client_name: str | None) -> dict[str, Any]:
+    """Our own settings, whatever the caller's are.
+
+    Replies have no time limit here: each call has one of its own. The client library would repeat scripts blindly.
+    """
+    return {
+        "client_name": client_name,
+        "decode_responses": False,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_connect_timeout": _CONNECT_TIME,
+        "socket_keepalive": True,
+        "socket_timeout": None,
+    }
+
+
+def _copied(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in options.items()
+        if (name in _COPIED or name.startswith("ssl_")) and value is not None
+    }
+
+
+def _without_place(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in ("host", "port", "path")}
+
+
+def _sentinel(parts: SplitResult) -> SentinelEndpoint:
+    name, _, db = parts.path.strip("/").partition("/")
+    if not name:
+        raise ValueError("the name of the primary is missing after the hosts")
+    login = _login(parts)
+    query = dict(parse_qsl(parts.query))
+    asking = {
+        "username": query.get("sentinel_username"),
+        "password": query.get("sentinel_password"),
+    }
+    secure = {"ssl": True} if parts.scheme.startswith("rediss") else {}
+    return SentinelEndpoint(
+        _hosts(parts, port=26379), name, login | secure | ({"db": int(db)} if db else {}), _copied(asking)
+    )
+
+
+def _login(parts: SplitResult) -> dict[str, Any]:
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    return _copied({"username": unquote(user) or None, "password": unquote(password) or None})
+
+
+def _hosts(parts: SplitResult, *, port: int) -> list[tuple[str, int]]:
+    hosts = []
+    for place in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{place}")
+        if not one.hostname:
+            raise ValueError("a host is missing")
+        hosts.append((one.hostname, one.port or port))
+    return hosts
+
+
+def _address(host: object, port: object) -> str:
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _db(options: Mapping[str, Any]) -> object:
+    return options.get("db") or 0
+
+
+def _shown(parts: SplitResult) -> str:
+    """The URL without what may be a password: in a URL that can't be read, nothing but its scheme is safe."""
+    return f"{parts.scheme}://…" if parts.scheme else "something without a scheme such as redis://"

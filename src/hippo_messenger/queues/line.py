@@ -1,0 +1,94 @@
+"""One line to Redis: a connection that carries one command at a time, and says whether a failed one may have worked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from redis.asyncio import ConnectionPool, RedisCluster
+
+from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error
+
+__all__ = ["ClusterLine", "Line", "PooledLine", "Word"]
+
+Word = str | bytes | int | float
+"""One word of a command."""
+
+
+class Line(Protocol):
+    """A connection that is made when it is first needed, and made again when it broke."""
+
+    async def call(self, *words: Word, timeout: float) -> object:
+        """The reply to one command, as Redis gives it, in bytes.
+
+        Args:
+            words: The command and its arguments.
+            timeout: Seconds for everything: waiting for the line's turn, connecting, and the reply.
+
+        Raises:
+            RedisError: Whatever went wrong.
+        """
+
+    async def close(self) -> None:
+        """Hang up; may be called again."""
+
+
+class PooledLine:
+    """A line to one server, also where Sentinel says which."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._turn = asyncio.Lock()
+
+    async def call(self, *words: Word, timeout: float) -> object:
+        """See `Line`."""
+        sent = False
+        try:
+            async with asyncio.timeout(timeout), self._turn:
+                connection = await self._pool.get_connection()
+                try:
+                    packed = connection.pack_command(*words)
+                    sent = True
+                    await connection.send_packed_command(packed)
+                    # Whoever is interrupted here leaves a closed connection behind, not one with an old reply in it.
+                    return cast("object", await connection.read_response())
+                finally:
+                    await self._pool.release(connection)
+        except FOREIGN_ERRORS as error:
+            raise as_redis_error(error, maybe_executed=sent) from error
+
+    async def close(self) -> None:
+        """See `Line`."""
+        await self._pool.aclose()
+
+
+class ClusterLine:
+    """A line to a Redis Cluster; whether a failed command may have worked is not known, so it may have."""
+
+    def __init__(self, client: RedisCluster) -> None:
+        self._client = client
+        self._client.set_response_callback("INFO", _as_it_came)
+        self._client.set_response_callback("BZPOPMIN", _as_it_came)
+        self._turn = asyncio.Lock()
+
+    async def call(self, *words: Word, timeout: float) -> object:
+        """See `Line`."""
+        try:
+            async with asyncio.timeout(timeout), self._turn:
+                await self._client.initialize()
+                if words[0] == "INFO":  # it has no key that says which node is meant
+                    return cast(
+                        "object",
+                        await self._client.execute_command(*words, target_nodes=self._client.get_default_node()),
+                    )
+                return cast("object", await self._client.execute_command(*words))
+        except FOREIGN_ERRORS as error:
+            raise as_redis_error(error, maybe_executed=True) from error
+
+    async def close(self) -> None:
+        """See `Line`."""
+        await self._client.aclose()
+
+
+def _as_it_came(reply: object, **_: object) -> object:
+    return reply

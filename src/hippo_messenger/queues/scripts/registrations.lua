@@ -1,0 +1,14 @@
+--[[ Reads every registration, at one version.
+
+  KEYS  registry; its version
+  ARGV  1 again
+  Result  {'ok', version, {service, registration, service, registration, …}} or {'corrupt', what is wrong}
+  Atomic  the whole. Writes nothing.
+  Repeat  does no harm.
+]]
+--@include queue
+
+local registry, version = KEYS[1], KEYS[2]
+local corrupt = misfit(registry, 'hash') or misfit(version, 'string')
+if corrupt then return {'corrupt', corrupt} end
+return {'ok', tonumber(rcall('GET', version)) or 0, rcall('HGETALL', registry)}
