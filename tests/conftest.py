@@ -82,7 +82,7 @@ def redis_server(server_binary: str, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def start_server(server_binary: str, tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers of the test's own, with options: `url = start_server("--requirepass", "secret")`."""
+    """Servers of the test's own, each with options of its own."""
     with ExitStack() as stack:
 
         def start(*options: str) -> str:

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def eventually(
-    check: Callable[[], Awaitable[object]], *, timeout: float = 10.0, interval: float = 0.01
-) -> None:
+async def eventually(check: Callable[[], Awaitable[object]], *, timeout: float = 10.0, interval: float = 0.01) -> None:
     """Call `check` until it raises no assertion and doesn't return False; its last failure is the one raised.
 
     An unpacking that doesn't fit counts as an assertion.

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis.asyncio
-from hippo_messenger.catalogue.golden_hippo import HippoService
-from hippo_messenger.catalogue.model import EventData, EventType
-from tests.eventually import eventually
 
 from hippo_messenger.broker import HippoBroker
+from hippo_messenger.catalogue.golden_hippo import HippoService
+from hippo_messenger.catalogue.model import EventData, EventType
 from hippo_messenger.job import HippoJob
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.processing import Processor
 from hippo_messenger.queues.layout import Layout, QueueKeys
 from hippo_messenger.settings import Settings
 from hippo_messenger.worker import HippoWorker
+from tests.eventually import eventually
 
 
 @dataclass

@@ -46,7 +46,12 @@ async def test_an_event_reaches_its_processor_as_it_was_sent(bus: Bus) -> None:
     )
 
     [job] = await recorder.got(1)
-    assert (job.id, job.job_type, job.origin, job.attempt) == (event_id, HippoEvent.ORDER_SUCCESS, HippoService.ORDER, 1)
+    assert (job.id, job.job_type, job.origin, job.attempt) == (
+        event_id,
+        HippoEvent.ORDER_SUCCESS,
+        HippoService.ORDER,
+        1,
+    )
     assert isinstance(job.data, OrderSuccess)
     assert (job.data.order_id, job.data.total) == ("A-1", Decimal("12.30"))
     assert job.data.model_extra == {"giftWrap": "blue"}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.errors import NotSentError
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
 
@@ -62,10 +65,31 @@ async def test_the_same_id_from_another_source_is_another_event(bus: Bus) -> Non
     await bus.messenger(HippoService.BILLING).send(ORDER, event_id=EVENT_ID)
 
     async def origin() -> None:
-        assert (await bus.job("shipping", EVENT_ID))["data"]["source"] == "billing"
+        assert (await bus.job("shipping", EVENT_ID)).get("data", {}).get("source") == "billing"
 
     await eventually(origin)
     await shipping.close()
+
+
+async def test_an_id_that_another_service_uses_is_refused_or_parked_never_swallowed(bus: Bus) -> None:
+    await bus.broker()
+    await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await bus.messenger(HippoService.ORDER).send(ORDER, event_id=EVENT_ID)
+    await bus.settled("broker", completed=2)
+
+    with pytest.raises(NotSentError, match="another service"):
+        await bus.messenger(HippoService.BILLING).send(ORDER, event_id=EVENT_ID)
+
+    await bus.redis.delete(bus.queue("broker").job(EVENT_ID))  # as its retention would
+    await bus.messenger(HippoService.BILLING).send(ORDER, event_id=EVENT_ID)
+
+    async def parked() -> None:
+        [job] = await bus.failed("broker")
+        assert "an event of another service with the same id" in job["failedReason"]
+        assert job["data"]["source"] == "billing"
+
+    await eventually(parked)
+    assert (await bus.job("shipping", EVENT_ID))["data"]["source"] == "order"
 
 
 async def test_the_direct_copy_of_notify_self_is_checked_against_the_window_too(bus: Bus) -> None:

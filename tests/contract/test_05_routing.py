@@ -56,7 +56,10 @@ async def start_broker_process(bus: Bus) -> asyncio.subprocess.Process:
     variables = {f"HIPPO_{name.upper()}": str(value) for name, value in bus.settings.model_dump().items()}
     program = "import asyncio; from hippo_messenger.broker import HippoBroker; asyncio.run(HippoBroker().run())"
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, env={**os.environ, **variables, "HIPPO_REDIS_URL": bus.url, "HIPPO_BROKER_BATCH": "20"}
+        sys.executable,
+        "-c",
+        program,
+        env={**os.environ, **variables, "HIPPO_REDIS_URL": bus.url, "HIPPO_BROKER_BATCH": "20"},
     )
 
 

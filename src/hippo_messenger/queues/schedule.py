@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import cast
 
-from bullmq import Queue as BullQueue
-from bullmq.types import JobOptions, RepeatOptions
-
+from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.failures import mapped_errors
 from hippo_messenger.queues.layout import BROKER_QUEUE
 from hippo_messenger.queues.queue import QueuedJob
 from hippo_messenger.registration import REGISTRATION_JOB, Registration
 from hippo_messenger.settings import Settings
+
+try:
+    import bullmq
+except ImportError:  # a service that only sends and works does without it
+    bullmq = None
 
 __all__ = ["COUNTER_FIELD", "Schedule"]
 
@@ -31,9 +33,16 @@ class Schedule:
     """
 
     def __init__(self, connection: Connection, *, settings: Settings) -> None:
+        """Raises:
+        ConfigurationError: The `bullmq` package is not installed.
+        """
+        if bullmq is None:
+            raise ConfigurationError(
+                "a message broker needs the bullmq package: pip install 'hippo-service-messenger[broker]'"
+            )
         self._connection = connection
         self._settings = settings
-        self._opened: BullQueue | None = None
+        self._opened: bullmq.Queue | None = None
 
     async def replace(self, registration: Registration, *, number: int) -> None:
         """Delete the service's scheduler and make it anew; its first tick comes after one whole interval.
@@ -51,9 +60,7 @@ class Schedule:
             with mapped_errors(maybe_executed=True):
                 queue = self._queue()
                 await queue.removeJobScheduler(scheduler)
-                await queue.upsertJobScheduler(
-                    scheduler, cast("RepeatOptions", repeat), REGISTRATION_JOB, data, cast("JobOptions", options)
-                )
+                await queue.upsertJobScheduler(scheduler, repeat, REGISTRATION_JOB, data, options)
 
     async def advance(self, job: QueuedJob) -> None:
         """Schedule the tick after this one; BullMQ leaves that to whoever takes the job.
@@ -74,10 +81,10 @@ class Schedule:
                     producer_id=job.id,
                 )
 
-    def _queue(self) -> BullQueue:
+    def _queue(self) -> bullmq.Queue:
         if self._opened is None:
             connection = self._connection.bullmq_client()
-            self._opened = BullQueue(BROKER_QUEUE, {"connection": connection, "prefix": self._settings.prefix})
+            self._opened = bullmq.Queue(BROKER_QUEUE, {"connection": connection, "prefix": self._settings.prefix})
         return self._opened
 
 

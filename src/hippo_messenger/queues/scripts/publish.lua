@@ -32,13 +32,14 @@ if copies and not own_corrupt then
 end
 
 -- Why a job can't be added, or nil; 'known' is no fault.
-local function obstacle(id, copy)
+local function obstacle(id, data, copy)
   if copy and own_corrupt then return own_corrupt end
   if id == '' then return nil end
   local key = queue.base .. id
   local held = rcall('TYPE', key).ok
   if held == 'none' then return nil end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
+  if not is_same_event(key, data) then return 'taken' end
   if rcall('ZSCORE', queue.failed, id) then return 'failed' end
   return 'known'
 end
@@ -57,7 +58,7 @@ for at = 4, #ARGV, PARAMETERS do
   local copy_opts, digest = ARGV[at + 7], ARGV[at + 8]
   local job = {id = ARGV[at], name = ARGV[at + 1], data = ARGV[at + 2], opts = ARGV[at + 3],
     delay = tonumber(ARGV[at + 4]), priority = tonumber(ARGV[at + 5]), push = ARGV[at + 6]}
-  local reason = obstacle(job.id, copy_opts ~= '')
+  local reason = obstacle(job.id, job.data, copy_opts ~= '')
   if not reason then
     ensure_max_events(queue, meta)
     local number = rcall('INCR', queue.id)

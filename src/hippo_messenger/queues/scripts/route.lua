@@ -105,7 +105,8 @@ local function obstacle(service, event)
   local key = service.queue.base .. event.event_id
   local held = rcall('TYPE', key).ok
   if held == 'none' then return nil end
-  return held == 'hash' and 'known' or key .. ' holds a ' .. held .. ', expected a hash'
+  if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
+  return is_same_event(key, event.data) and 'known' or key .. ' holds an event of another service with the same id'
 end
 
 local function with_members(opts, extra)
