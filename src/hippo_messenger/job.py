@@ -19,9 +19,11 @@ class JobChannel(Protocol):
 
     def log(self, line: str) -> Awaitable[None]:
         """Add a line to the job's log."""
+        ...
 
     def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
         """Replace the job's progress."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

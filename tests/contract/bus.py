@@ -32,7 +32,7 @@ class Bus:
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
-        self.redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(self.url)
+        self.redis: Any = redis.asyncio.Redis.from_url(self.url)
         self.stack.push_async_callback(self.redis.aclose)
         self.layout = Layout(self.settings.prefix)
 
@@ -77,11 +77,12 @@ class Bus:
         key = self.queue(service).base + state
         kind = await self.redis.type(key)
         if kind == b"list":
-            return await self.redis.llen(key)  # type: ignore[misc]
+            return int(await self.redis.llen(key))
         if kind != b"zset":
             return 0
         members = await self.redis.zrange(key, 0, -1)
-        return len(members) - (state == "delayed") * sum(member.startswith(b"repeat:") for member in members)
+        ticks = [member for member in members if member.startswith(b"repeat:")]
+        return len(members) - (len(ticks) if state == "delayed" else 0)
 
     async def counts(self, service: str) -> dict[str, int]:
         """How many jobs are in which state; the next ticks of repeat jobs, which always wait, are left out."""
@@ -90,7 +91,7 @@ class Bus:
 
     async def job(self, service: str, job_id: str) -> dict[str, Any]:
         """A job's hash, with data and return value parsed; empty if there is none."""
-        raw = await self.redis.hgetall(self.queue(service).job(job_id))  # type: ignore[misc]
+        raw = await self.redis.hgetall(self.queue(service).job(job_id))
         fields: dict[str, Any] = {name.decode(): value.decode() for name, value in raw.items()}
         return fields | {
             name: _parsed(fields[name]) for name in ("data", "opts", "returnvalue", "stacktrace") if name in fields
@@ -106,7 +107,7 @@ class Bus:
         base = self.queue(service).base
         ids: list[bytes] = []
         for state in ("wait", "active"):
-            ids += await self.redis.lrange(base + state, 0, -1)  # type: ignore[misc]
+            ids += await self.redis.lrange(base + state, 0, -1)
         for state in ("delayed", "prioritized", "completed", "failed"):
             ids += await self.redis.zrange(base + state, 0, -1)
         return sorted(job_id.decode() for job_id in ids)

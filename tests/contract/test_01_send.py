@@ -121,7 +121,7 @@ async def test_one_bad_or_cancelled_send_harms_no_neighbour(bus: Bus) -> None:
         await invalid
     accepted = [result for result in results if isinstance(result, str)]
     assert len(accepted) == 49
-    waiting = {job_id.decode() for job_id in await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)}  # type: ignore[misc]
+    waiting = {job_id.decode() for job_id in await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)}
     assert set(accepted) <= waiting
 
 
@@ -146,7 +146,7 @@ async def test_send_many_keeps_the_order_and_checks_all_before_it_sends_any(bus:
 
     ids = await sender.send_many([order(number) for number in range(450)])
 
-    waiting = await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)  # type: ignore[misc]
+    waiting = await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)
     assert [job_id.decode() for job_id in reversed(waiting)] == ids
     with pytest.raises(EventValidationError) as caught:
         await sender.send_many([order(1), OrderSuccess.model_construct(order_id="A", total=Decimal("NaN")), order(2)])

@@ -92,7 +92,14 @@ async def test_what_another_sender_got_wrong_fails_in_the_broker_queue_with_its_
 async def add_as_a_peer(bus: Bus, job_id: str, name: str, data: str) -> None:
     """Add a job as a foreign program might, without asking anybody."""
     base = bus.queue("broker").base
-    fields = {"name": name, "data": data, "opts": '{"attempts":3}', "timestamp": 1, "delay": 0, "priority": 0}
+    fields: dict[str, Any] = {
+        "name": name,
+        "data": data,
+        "opts": '{"attempts":3}',
+        "timestamp": 1,
+        "delay": 0,
+        "priority": 0,
+    }
     async with bus.redis.pipeline() as pipeline:
         pipeline.hset(base + job_id, mapping=fields)
         pipeline.lpush(base + "wait", job_id)

@@ -1,4 +1,4 @@
-"""Promise 5: routing is one atomic step; whatever breaks, every listening service ends with exactly one job per event."""
+"""Promise 5: routing is one atomic step; whatever breaks, each listener ends with one job per event."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import signal
 import sys
 from decimal import Decimal
 
+import bullmq
 import pytest
+import redis.asyncio
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.retry import RetryPolicy
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
 from tests.proxy import FlakyProxy
@@ -83,13 +86,13 @@ async def test_a_service_queue_that_cannot_be_written_makes_nobody_else_wait(bus
     await register_listeners(bus)
     broken = bus.queue("billing").base + key
     await bus.redis.delete(broken)
-    await (bus.redis.set(broken, "x") if key not in ("id", "pc") else bus.redis.lpush(broken, "x"))  # type: ignore[misc]
+    await (bus.redis.set(broken, "x") if key not in ("id", "pc") else bus.redis.lpush(broken, "x"))
 
     [event_id] = await bus.messenger(HippoService.ORDER).send_many(orders(1))
 
     for service in ("account", "shipping"):
         await bus.settled(service, wait=1)
-    [parked] = [job for job in await bus.failed("broker")]
+    [parked] = await bus.failed("broker")
     assert parked["id"] == f"parked-billing-{event_id}"
     assert f"not delivered to billing: {broken} holds a" in parked["failedReason"]
     assert (await bus.job("broker", event_id))["returnvalue"] == {
@@ -108,9 +111,6 @@ async def test_a_service_queue_that_cannot_be_written_makes_nobody_else_wait(bus
 
 async def redrive(bus: Bus, queue: str, job_id: str) -> None:
     """As BullMQ's reprocessJob, through the official package."""
-    import bullmq
-    import redis.asyncio
-
     client = redis.asyncio.Redis.from_url(bus.url, decode_responses=True)
     stock = bullmq.Queue(queue, {"connection": client, "prefix": bus.settings.prefix})
     job = await stock.getJob(job_id)
@@ -127,7 +127,7 @@ async def test_a_job_hash_that_somebody_deleted_or_replaced_costs_that_job_alone
     ids = await bus.messenger(HippoService.ORDER).send_many(orders(10))
     await bus.redis.delete(bus.queue("broker").job(ids[2]))
     await bus.redis.delete(bus.queue("broker").job(ids[5]))
-    await bus.redis.lpush(bus.queue("broker").job(ids[5]), "not a job")  # type: ignore[misc]
+    await bus.redis.lpush(bus.queue("broker").job(ids[5]), "not a job")
 
     await bus.broker()
 
@@ -187,8 +187,6 @@ async def test_an_event_is_finished_and_delivered_in_the_same_step(bus: Bus) -> 
 
 
 async def test_copies_are_handled_as_the_receiving_service_asked(bus: Bus) -> None:
-    from hippo_messenger.retry import RetryPolicy
-
     await bus.broker()
     await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS, retry=RetryPolicy(attempts=9, delay=0.5))
     recorder = Recorder()

@@ -37,7 +37,7 @@ async def test_the_registration_that_was_made_last_wins_whatever_is_processed_fi
     await account.register()
     account.set_listeners([HippoEvent.CONFIG_CHANGE])
     await account.register()
-    newest_first = await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)  # type: ignore[misc]
+    newest_first = await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)
     assert [int(number) for number in newest_first] == [1, 2]
 
     await bus.broker()
@@ -48,7 +48,7 @@ async def test_the_registration_that_was_made_last_wins_whatever_is_processed_fi
 
 
 async def listens_to(bus: Bus, service: str) -> list[str]:
-    raw = await bus.redis.hget(bus.layout.registry, service)  # type: ignore[misc]
+    raw = await bus.redis.hget(bus.layout.registry, service)
     return list(json.loads(raw)["listensTo"]) if raw else []
 
 
@@ -75,7 +75,7 @@ async def test_each_registration_has_one_repeat_job_of_five_minutes(bus: Bus) ->
         assert await bus.redis.zcard(bus.queue("broker").base + "delayed") == 1
 
     await eventually(scheduled)
-    fields = await bus.redis.hgetall(bus.queue("broker").scheduler + ":hippo.register.account")  # type: ignore[misc]
+    fields = await bus.redis.hgetall(bus.queue("broker").scheduler + ":hippo.register.account")
     assert fields[b"every"] == b"300000"
 
 
@@ -112,9 +112,9 @@ async def test_a_tick_repairs_an_entry_that_was_lost_or_altered_but_overwrites_n
     async def repaired() -> None:
         assert await listens_to(bus, "account") == ["ORDER_SUCCESS"]
 
-    await bus.redis.hdel(bus.layout.registry, "account")  # type: ignore[misc]
+    await bus.redis.hdel(bus.layout.registry, "account")
     await eventually(repaired)
-    await bus.redis.hset(bus.layout.registry, "account", "garbage")  # type: ignore[misc]
+    await bus.redis.hset(bus.layout.registry, "account", "garbage")
     await eventually(repaired)
 
     account.set_listeners([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from examples.own_catalogue import CATALOGUE, ShopService
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import InvalidRegistrationError, RegistrationTimeoutError
@@ -23,7 +24,7 @@ async def test_register_returns_when_the_registration_is_queued_at_the_head_of_t
     assert job["name"] == "hippo.register"
     assert job["data"]["serviceName"] == "account"
     assert job["data"]["listensTo"] == ["ORDER_SUCCESS"]
-    assert (await bus.redis.lrange(bus.queue("broker").base + "wait", -1, -1)) == [b"4"]  # type: ignore[misc]
+    assert (await bus.redis.lrange(bus.queue("broker").base + "wait", -1, -1)) == [b"4"]
 
 
 async def test_register_wait_returns_when_routing_is_live(bus: Bus) -> None:
@@ -42,8 +43,6 @@ async def test_register_wait_without_a_broker_says_so(bus: Bus) -> None:
 
 
 async def test_a_registration_that_the_broker_refuses_says_why(bus: Bus) -> None:
-    from examples.own_catalogue import CATALOGUE, ShopService
-
     await bus.broker()
     stranger = bus.messenger(next(iter(ShopService)), catalogue=CATALOGUE)  # type: ignore[arg-type]
 

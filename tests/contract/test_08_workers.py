@@ -186,7 +186,7 @@ async def test_a_graceful_stop_finishes_what_it_can_and_puts_the_rest_back_at_th
     quick_done.set()
     await worker.stop(grace=0.3)
 
-    line = await bus.redis.lrange(bus.queue("account").base + "wait", 0, -1)  # type: ignore[misc]
+    line = await bus.redis.lrange(bus.queue("account").base + "wait", 0, -1)
     assert [job_id.decode() for job_id in reversed(line)][:2] == ids[1:3]
     assert await bus.count("account", "active") == 0
     for job_id in ids[1:3]:
@@ -239,7 +239,7 @@ async def test_a_job_whose_hash_is_gone_harms_no_other(bus: Bus) -> None:
 
 
 async def test_a_pause_is_honoured(bus: Bus) -> None:
-    await bus.redis.hset(bus.queue("account").base + "meta", "paused", 1)  # type: ignore[misc]
+    await bus.redis.hset(bus.queue("account").base + "meta", "paused", 1)
     await fill(bus, 1)
     recorder = Recorder()
     worker = await bus.worker(
@@ -247,7 +247,7 @@ async def test_a_pause_is_honoured(bus: Bus) -> None:
     )
     await bus.settled("account", wait=1)
 
-    await bus.redis.hdel(bus.queue("account").base + "meta", "paused")  # type: ignore[misc]
+    await bus.redis.hdel(bus.queue("account").base + "meta", "paused")
     await bus.redis.zadd(bus.queue("account").marker, {"0": 0})
 
     await recorder.got(1)

@@ -109,7 +109,7 @@ async def test_a_plain_function_runs_in_a_thread_and_can_log_and_show_progress(b
     await bus.settled("account", completed=1)
     job = await bus.job("account", event_id)
     assert (job["returnvalue"], job["progress"]) == ({"order": "{"}, "50")
-    assert await bus.redis.lrange(bus.queue("account").job(event_id) + ":logs", 0, -1) == [b"half way"]  # type: ignore[misc]
+    assert await bus.redis.lrange(bus.queue("account").job(event_id) + ":logs", 0, -1) == [b"half way"]
 
 
 async def test_an_asynchronous_function_can_too(bus: Bus) -> None:
@@ -157,8 +157,8 @@ async def test_a_worker_without_any_processor_does_not_start(bus: Bus) -> None:
 
 async def test_a_job_that_is_no_event_is_a_dead_letter_with_a_reason(bus: Bus) -> None:
     base = bus.queue("account").base
-    await bus.redis.hset(base + "foreign", mapping={"name": "x", "data": "{}", "opts": "not json", "timestamp": 1})  # type: ignore[misc]
-    await bus.redis.lpush(base + "wait", "foreign")  # type: ignore[misc]
+    await bus.redis.hset(base + "foreign", mapping={"name": "x", "data": "{}", "opts": "not json", "timestamp": 1})
+    await bus.redis.lpush(base + "wait", "foreign")
     messenger = bus.messenger(HippoService.ACCOUNT)
     recorder = Recorder()
     await bus.worker(messenger, recorder)

@@ -1,4 +1,4 @@
-"""Promise 12: no order is promised with more than one worker; with one at a time, and no retry, it is first come first."""
+"""Promise 12: no order is promised with more than one worker; with one, and no retry, first come is first served."""
 
 from __future__ import annotations
 

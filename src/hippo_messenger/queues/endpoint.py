@@ -9,9 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import (
-    Connection as TCPConnection,
-)
-from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
     SSLConnection,
     UnixDomainSocketConnection,
     parse_url,
@@ -32,6 +31,11 @@ _FORMS = (
     "redis+sentinel://host:26379,host:26379/primary-name/0, redis+cluster://host:6379 or rediss+cluster://, each with "
     'user:password@ before the host where there is one; or "embedded"'
 )
+_SCHEMES: Mapping[str, type[AbstractConnection]] = {
+    "redis": Connection,
+    "rediss": SSLConnection,
+    "unix": UnixDomainSocketConnection,
+}
 _COPIED = frozenset({"host", "port", "path", "db", "username", "password", "credential_provider"})
 """What is taken over of a caller's client, beside all that begins with `ssl`; the rest is our own."""
 _CLIENT_CONNECTIONS = 4
@@ -44,20 +48,21 @@ class Endpoint(Protocol):
     @property
     def description(self) -> str:
         """Where it is, without user and password."""
+        ...
 
     def line(self, *, client_name: str | None) -> Line:
         """A new line to it."""
+        ...
 
     def client(self, *, reply_timeout: float) -> Client:
         """A new client of the `redis` package that decodes replies, as the `bullmq` package wants it."""
+        ...
 
 
 class ServerEndpoint:
     """One server."""
 
-    def __init__(
-        self, kind: type[TCPConnection] | type[UnixDomainSocketConnection], options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, kind: type[AbstractConnection], options: Mapping[str, Any]) -> None:
         self._kind = kind
         self._options = options
 
@@ -115,8 +120,10 @@ class SentinelEndpoint:
 
     def _pool(self, ours: Mapping[str, Any]) -> ConnectionPool:
         asking = {**self._login, **_ours(None), "socket_timeout": _CONNECT_TIME}
-        sentinel = Sentinel(self._sentinels, sentinel_kwargs=asking)
-        return SentinelConnectionPool(self._name, sentinel, **self._options, **ours)
+        sentinel: Any = Sentinel(self._sentinels, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        return SentinelConnectionPool(  # type: ignore[no-untyped-call]
+            self._name, sentinel, **self._options, **ours
+        )
 
 
 class ClusterEndpoint:
@@ -157,10 +164,9 @@ def endpoint_of_url(url: str) -> Endpoint:
     """
     parts = urlsplit(url)
     try:
-        if parts.scheme in ("redis", "rediss", "unix"):
+        if parts.scheme in _SCHEMES:
             options = dict(parse_url(url))
-            kind = options.pop("connection_class", TCPConnection)
-            return ServerEndpoint(kind, _copied(options))
+            return ServerEndpoint(_SCHEMES[parts.scheme], _copied(options))
         if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
             return _sentinel(parts)
         if parts.scheme in ("redis+cluster", "rediss+cluster"):
@@ -178,7 +184,7 @@ def endpoint_of_client(client: Client) -> Endpoint:
     if isinstance(client, RedisCluster):
         nodes = [(str(node.host), int(node.port)) for node in client.startup_nodes]
         options = client.connection_kwargs
-        secure = {"ssl": True} if issubclass(options.get("connection_class", TCPConnection), SSLConnection) else {}
+        secure = {"ssl": True} if issubclass(options.get("connection_class", Connection), SSLConnection) else {}
         return ClusterEndpoint(nodes, _without_place(_copied(options)) | secure)
     pool = client.connection_pool
     options = pool.connection_kwargs

@@ -1,4 +1,4 @@
-"""Every failure of Redis, of the client library and of the network, as an error of ours: mapped here and nowhere else."""
+"""Every failure of Redis, of its client library and of the network, as an error of ours; mapped nowhere else."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from redis.asyncio import ConnectionPool, RedisCluster
 
@@ -28,16 +28,18 @@ class Line(Protocol):
         Raises:
             RedisError: Whatever went wrong.
         """
+        ...
 
     async def close(self) -> None:
         """Hang up; may be called again."""
+        ...
 
 
 class PooledLine:
     """A line to one server, also where Sentinel says which."""
 
     def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
+        self._pool: Any = pool  # its methods have no types
         self._turn = asyncio.Lock()
 
     async def call(self, *words: Word, timeout: float) -> object:
@@ -90,5 +92,5 @@ class ClusterLine:
         await self._client.aclose()
 
 
-def _as_it_came(reply: object, **_: object) -> object:
-    return reply
+def _as_it_came(response: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the client library's own type
+    return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.queues.connection import Connection
@@ -15,9 +16,11 @@ from hippo_messenger.registration import REGISTRATION_JOB, Registration
 from hippo_messenger.settings import Settings
 
 try:
-    import bullmq
+    import bullmq as installed_bullmq
 except ImportError:  # a service that only sends and works does without it
-    bullmq = None
+    installed_bullmq = None
+
+bullmq: Any = installed_bullmq  # it ships no types
 
 __all__ = ["COUNTER_FIELD", "Schedule"]
 
@@ -42,7 +45,7 @@ class Schedule:
             )
         self._connection = connection
         self._settings = settings
-        self._opened: bullmq.Queue | None = None
+        self._opened: Any = None
 
     async def replace(self, registration: Registration, *, number: int) -> None:
         """Delete the service's scheduler and make it anew; its first tick comes after one whole interval.
@@ -81,7 +84,7 @@ class Schedule:
                     producer_id=job.id,
                 )
 
-    def _queue(self) -> bullmq.Queue:
+    def _queue(self) -> Any:  # noqa: ANN401 - it ships no types
         if self._opened is None:
             connection = self._connection.bullmq_client()
             self._opened = bullmq.Queue(BROKER_QUEUE, {"connection": connection, "prefix": self._settings.prefix})
