@@ -15,6 +15,7 @@ class FlakyProxy:
         self._to_drop = 0
         self.dropped = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -27,14 +28,20 @@ class FlakyProxy:
         self._to_drop = count
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
 
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
             for writer in self._writers:
-                writer.close()
+                writer.transport.abort()
+            await asyncio.gather(*self._handlers, return_exceptions=True)
             await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.ensure_future(self._serve(reader, writer))
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._target.scheme == "unix":

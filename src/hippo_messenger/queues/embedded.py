@@ -85,7 +85,12 @@ class EmbeddedServer:
             EmbeddedServerError: There is no server program, or it doesn't start; the message says what to do.
         """
         if self._hold is None:
-            await asyncio.to_thread(self._start)
+            try:
+                await asyncio.to_thread(self._start)
+            except BaseException:
+                if self._remove:
+                    shutil.rmtree(self._runtime, ignore_errors=True)
+                raise
         return self
 
     async def close(self) -> None:
@@ -118,7 +123,9 @@ class EmbeddedServer:
         """A connection to the server, which is started where it isn't there."""
         deadline = time.monotonic() + _START_TIME
         started = False
-        while (hold := _connected(self._socket)) is None:
+        while (hold := _connected(self._socket)) is None or not _is_held(self._runtime / "keeper.lock"):
+            if hold is not None:  # its keeper was killed: another one adopts it
+                hold.close()
             if not _is_held(self._runtime / "keeper.lock"):
                 if started or time.monotonic() > deadline:
                     raise EmbeddedServerError(

@@ -77,7 +77,7 @@ class ServerEndpoint:
 
     def line(self, *, client_name: str | None) -> Line:
         """See `Endpoint`."""
-        return PooledLine(ConnectionPool(connection_class=self._kind, **self._options, **_ours(client_name)))
+        return PooledLine(ConnectionPool(connection_class=self._kind, **self._options, **self._ours(client_name)))
 
     def client(self, *, reply_timeout: float) -> Client:
         """See `Endpoint`."""
@@ -87,9 +87,15 @@ class ServerEndpoint:
                 max_connections=_CLIENT_CONNECTIONS,
                 timeout=reply_timeout,
                 **self._options,
-                **_ours(None) | {"decode_responses": True, "socket_timeout": reply_timeout},
+                **self._ours(None) | {"decode_responses": True, "socket_timeout": reply_timeout},
             )
         )
+
+    def _ours(self, client_name: str | None) -> dict[str, Any]:
+        ours = _ours(client_name)
+        if issubclass(self._kind, UnixDomainSocketConnection):
+            del ours["socket_keepalive"]
+        return ours
 
 
 class SentinelEndpoint:
@@ -121,9 +127,18 @@ class SentinelEndpoint:
     def _pool(self, ours: Mapping[str, Any]) -> ConnectionPool:
         asking = {**self._login, **_ours(None), "socket_timeout": _CONNECT_TIME}
         sentinel: Any = Sentinel(self._sentinels, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
-        return SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        return _SentinelPool(  # type: ignore[no-untyped-call]
             self._name, sentinel, **self._options, **ours
         )
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Closes its connections to Sentinel too."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 class ClusterEndpoint:
@@ -150,7 +165,6 @@ class ClusterEndpoint:
     def _cluster(self, ours: Mapping[str, Any]) -> RedisCluster:
         return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in self._nodes],
-            cluster_error_retry_attempts=1,
             **self._options,
             **ours,
         )

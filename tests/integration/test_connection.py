@@ -1,0 +1,439 @@
+"""The way to Redis: what may be given as one, what is refused and how clearly, and what it does when the way breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import redis
+import redis.asyncio
+from redis.asyncio.sentinel import Sentinel
+
+from hippo_messenger.broker import HippoBroker
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.errors import (
+    ConfigurationError,
+    ConnectionNotConfiguredError,
+    NotSentError,
+    RedisAuthenticationError,
+    RedisError,
+    RedisEvictsError,
+    RedisPermissionError,
+    RedisReadOnlyError,
+    RedisTimeoutError,
+    RedisTooOldError,
+    RedisUnavailableError,
+)
+from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.queues.connection import Connection, RedisSource
+from hippo_messenger.queues.script import Script
+from hippo_messenger.settings import Settings
+from tests.conftest import StartServer, free_port
+from tests.eventually import eventually
+from tests.proxy import FlakyProxy
+
+SECRET = "a-very-secret-password"
+ORDER = OrderSuccess.model_validate({"orderId": "A-1", "total": "12.30"})
+
+
+@asynccontextmanager
+async def connected(source: RedisSource, **settings: float) -> AsyncIterator[Connection]:
+    connection = Connection.of(source, settings=Settings.model_validate(settings))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def answers(source: RedisSource) -> bool:
+    async with connected(source) as connection:
+        return await connection.execute("PING") == b"PONG"
+
+
+async def refusal(source: RedisSource, **settings: float) -> RedisError:
+    """What opening raises; as a message it names the place and no secret."""
+    async with connected(source, **settings) as connection:
+        with pytest.raises(RedisError) as caught:
+            async with asyncio.timeout(5):
+                await connection.open()
+        assert connection.description in str(caught.value)
+        assert SECRET not in str(caught.value)
+        assert SECRET not in connection.description
+        return caught.value
+
+
+# --- what may be given ---
+
+
+async def test_a_url(redis_server: str) -> None:
+    assert await answers(redis_server)
+
+
+async def test_a_path_to_a_socket(start_server: StartServer) -> None:
+    with TemporaryDirectory(prefix="hippo-", dir="/tmp") as directory:  # pytest's own are too long for a socket
+        start_server("--unixsocket", f"{directory}/redis.sock")
+        async with connected(f"unix://{directory}/redis.sock?db=2") as connection:
+            assert await connection.execute("PING") == b"PONG"
+            assert connection.description == f"unix://{directory}/redis.sock?db=2"
+
+
+async def test_user_and_password_in_the_url(start_server: StartServer) -> None:
+    url = start_server("--requirepass", SECRET)
+    assert await answers(url.replace("redis://", f"redis://default:{SECRET}@"))
+
+
+async def test_what_stands_in_the_environment_when_nothing_is_given() -> None:
+    both = {"HIPPO_REDIS_URL": "redis://one", "REDIS_URL": "redis://two"}
+    settings = Settings()
+
+    assert Connection.of(None, settings=settings, environ=both).description == "redis://one:6379/0"
+    assert Connection.of(None, settings=settings, environ={"REDIS_URL": "redis://two:1/3"}).description == (
+        "redis://two:1/3"
+    )
+    with pytest.raises(
+        ConnectionNotConfiguredError, match=r"redis_connection=.*embedded.*HIPPO_REDIS_URL or REDIS_URL"
+    ):
+        Connection.of(None, settings=settings, environ={})
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "http://x", "redis+sentinel://host", "redis://h:port", f"amqp://u:{SECRET}@host", ""]
+)
+def test_what_is_no_redis_url_is_refused_with_the_forms_there_are(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"expected a Redis URL.*redis://host:6379/0.*embedded") as caught:
+        Connection.of(url, settings=Settings())
+    assert SECRET not in str(caught.value)
+
+
+def test_a_blocking_client_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"client of redis\.asyncio, got redis\.client\.Redis"):
+        Connection.of(redis.Redis(), settings=Settings())  # type: ignore[arg-type]
+
+
+async def test_the_settings_of_a_client_are_taken_over_and_the_client_is_left_alone(start_server: StartServer) -> None:
+    url = start_server("--requirepass", SECRET)
+    port = int(url.rsplit(":", 1)[1].split("/")[0])
+    client = redis.asyncio.Redis(
+        host="127.0.0.1", port=port, db=3, password=SECRET, decode_responses=True, socket_timeout=0.001, protocol=3
+    )
+
+    async with connected(client) as connection:
+        await connection.execute("SET", "key", b"\xff")
+        # Bytes come back although the caller's client decodes, and late although it doesn't wait.
+        assert await connection.execute("GET", "key") == b"\xff"
+        assert await connection.block("BZPOPMIN", "nothing", timeout=0.05) is None
+        assert connection.description == f"redis://127.0.0.1:{port}/3"
+    assert not client.connection_pool._available_connections
+
+    client.connection_pool.connection_kwargs["socket_timeout"] = 5
+    assert await client.ping()
+    await client.aclose()
+
+
+async def test_a_client_of_sentinel(start_server: StartServer, server_binary: str, tmp_path: Path) -> None:
+    async with watched(start_server, server_binary, tmp_path) as sentinel_port:
+        sentinel = Sentinel([("127.0.0.1", sentinel_port)])  # type: ignore[no-untyped-call]
+        client = sentinel.master_for("shop")  # type: ignore[no-untyped-call]
+        async with connected(client) as connection:
+            assert await connection.execute("PING") == b"PONG"
+            assert connection.description == f"redis+sentinel://127.0.0.1:{sentinel_port}/shop/0"
+        await client.aclose()
+        for asked in sentinel.sentinels:
+            await asked.aclose()
+
+
+async def test_events_travel_where_sentinel_says(
+    start_server: StartServer, server_binary: str, tmp_path: Path, prefix: str
+) -> None:
+    async with watched(start_server, server_binary, tmp_path) as sentinel_port:
+        await travels(f"redis+sentinel://127.0.0.1:{sentinel_port}/shop/0", prefix)
+
+
+async def test_events_travel_on_a_cluster(start_server: StartServer, prefix: str) -> None:
+    url = start_server("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    client = redis.asyncio.Redis.from_url(url)
+    await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+
+    async def serves() -> None:
+        info = await client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
+        assert "cluster_state:ok" in info.decode()
+
+    await eventually(serves)
+    await client.aclose()
+
+    await travels(url.replace("redis://", "redis+cluster://"), prefix)
+    cluster = redis.asyncio.RedisCluster.from_url(url)
+    async with connected(cluster) as connection:
+        await connection.open()
+        assert connection.description == url.replace("redis://", "redis+cluster://").removesuffix("/0")
+    await cluster.aclose()
+
+
+async def travels(url: str, prefix: str) -> None:
+    """One registration and one event, all the way to the queue of the service that listens."""
+    settings = Settings(prefix=prefix)
+    async with (
+        HippoBroker(redis_connection=url, settings=settings),
+        HippoMessenger(
+            service_name=HippoService.ACCOUNT,
+            listens_to=[HippoEvent.ORDER_SUCCESS],
+            redis_connection=url,
+            settings=settings,
+        ) as account,
+    ):
+        await account.register(wait=True)
+        event_id = await account.send(ORDER, notify_self=True)
+        found = await account.connection.execute("LRANGE", f"{prefix}:account:wait", 0, -1)
+        assert found == [event_id.encode()]
+
+
+@asynccontextmanager
+async def watched(start_server: StartServer, program: str, directory: Path) -> AsyncIterator[int]:
+    """A server named `shop` and a Sentinel that watches it."""
+    primary = int(start_server().rsplit(":", 1)[1].split("/")[0])
+    port = free_port()
+    config = directory / "sentinel.conf"
+    config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {primary} 1\n")
+    sentinel = subprocess.Popen([program, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+    try:
+
+        async def listening() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        await eventually(listening)
+        yield port
+    finally:
+        sentinel.kill()
+        sentinel.wait()
+
+
+# --- what is refused ---
+
+
+async def test_nobody_listens_there(unused_port: int) -> None:
+    error = await refusal(f"redis://user:{SECRET}@127.0.0.1:{unused_port}")
+    assert isinstance(error, RedisUnavailableError)
+    assert "is it running" in str(error)
+
+
+async def test_the_host_has_no_address() -> None:
+    assert isinstance(await refusal("redis://no-such-host.invalid"), RedisUnavailableError)
+
+
+async def test_somebody_listens_and_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        error = await refusal(f"redis://127.0.0.1:{mute.getsockname()[1]}")
+    assert isinstance(error, RedisTimeoutError)
+
+
+async def test_something_else_listens_there() -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        error = await refusal(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert isinstance(error, RedisError)
+
+
+async def test_the_password_is_wrong_or_missing(start_server: StartServer) -> None:
+    url = start_server("--requirepass", "another")
+    assert isinstance(await refusal(url), RedisAuthenticationError)
+    wrong = await refusal(url.replace("redis://", f"redis://default:{SECRET}@"))
+    assert isinstance(wrong, RedisAuthenticationError)
+    assert "check the user and the password" in str(wrong)
+
+
+async def test_it_is_a_replica(start_server: StartServer) -> None:
+    primary = start_server().rsplit(":", 1)[1].split("/")[0]
+    error = await refusal(start_server("--replicaof", "127.0.0.1", primary))
+    assert isinstance(error, RedisReadOnlyError)
+    assert "connect to the primary" in str(error)
+
+
+async def test_it_evicts_unless_that_is_wanted(start_server: StartServer, caplog: pytest.LogCaptureFixture) -> None:
+    url = start_server("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    error = await refusal(url)
+    assert isinstance(error, RedisEvictsError)
+    assert "noeviction" in str(error)
+    async with connected(url, allow_eviction=True) as connection:
+        await connection.open()
+    assert "events can be lost" in caplog.text
+
+
+async def test_it_is_too_old() -> None:
+    """No old server can be had from the registries: the reply is one of Redis 6.0.16."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(65536):
+            info = b"# Server\r\nredis_version:6.0.16\r\nrole:master\r\n"
+            replies = b"".join(
+                b"$%d\r\n%s\r\n" % (len(info), info) if b"INFO" in part and b"SETINFO" not in part else b"+OK\r\n"
+                for part in request.split(b"*")[1:]
+            )
+            writer.write(replies)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        error = await refusal(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert isinstance(error, RedisTooOldError)
+    assert "expected Redis 6.2 or newer (or Valkey), got Redis 6.0.16" in str(error)
+
+
+async def test_the_user_may_not_write(start_server: StartServer) -> None:
+    url = start_server("--user", "reader", "on", f">{SECRET}", "~*", "+@read", "+ping", "+info")
+    async with connected(url.replace("redis://", f"redis://reader:{SECRET}@")) as connection:
+        with pytest.raises(RedisPermissionError) as caught:
+            await connection.execute("SET", "key", "value")
+    assert SECRET not in str(caught.value)
+
+
+async def test_a_user_who_may_not_ask_for_the_version_goes_unchecked(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = start_server("--user", "some", "on", f">{SECRET}", "~*", "+@all", "-info")
+    assert await answers(url.replace("redis://", f"redis://some:{SECRET}@"))
+    assert "unchecked" in caplog.text
+
+
+async def test_a_send_without_redis_says_not_sent_in_time(unused_port: int) -> None:
+    url = f"redis://user:{SECRET}@127.0.0.1:{unused_port}"
+    settings = Settings(call_timeout=0.5)
+    async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=url, settings=settings) as messenger:
+        with pytest.raises(NotSentError) as caught:
+            await messenger.send(ORDER)
+    assert SECRET not in str(caught.value)
+    assert isinstance(caught.value.__cause__, RedisUnavailableError)
+
+
+# --- when the way breaks ---
+
+
+async def test_a_lost_reply_is_told_from_a_command_that_was_never_sent(proxy: FlakyProxy) -> None:
+    setting = "redis.call('SET', KEYS[1], ARGV[1]) return {'a reply that the proxy loses'}"
+    async with connected(proxy.url, call_timeout=1) as connection:
+        await connection.open()
+        proxy.drop_replies(1)
+        with pytest.raises(RedisUnavailableError) as lost:
+            await connection.execute("EVAL", setting, 1, "{reply}:key", "value")
+        assert lost.value.maybe_executed
+        assert await connection.execute("GET", "{reply}:key") == b"value"
+
+        await proxy.stop()
+        with pytest.raises(RedisUnavailableError) as unsent:
+            await connection.execute("EVAL", setting, 1, "{reply}:key", "other")
+        assert not unsent.value.maybe_executed
+
+
+async def test_an_error_reply_is_none_of_the_lost_ones(redis_server: str) -> None:
+    async with connected(redis_server) as connection:
+        with pytest.raises(RedisError) as caught:
+            await connection.execute("NONSENSE")
+        assert not caught.value.maybe_executed
+
+
+async def test_a_cancelled_call_leaves_no_reply_behind_for_the_next(redis_server: str) -> None:
+    """Guards against a reply that is taken for the answer to another command."""
+    async with connected(redis_server) as connection:
+        await connection.open()
+        for number in range(50):
+            call = asyncio.create_task(connection.execute("ECHO", f"cancelled-{number}"))
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            call.cancel()
+            assert await connection.execute("ECHO", f"kept-{number}") == f"kept-{number}".encode()
+            await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_many_calls_at_once_take_turns_on_one_connection(redis_server: str) -> None:
+    async with connected(redis_server) as connection:
+        replies = await asyncio.gather(*(connection.execute("ECHO", number) for number in range(200)))
+        assert replies == [str(number).encode() for number in range(200)]
+        clients = await connection.execute("CLIENT", "INFO")
+        assert isinstance(clients, bytes)
+
+
+async def test_a_script_that_the_server_has_forgotten_is_sent_again(redis_server: str) -> None:
+    script = Script("echo", f"return ARGV[1] -- {time.time_ns()}")
+    async with connected(redis_server) as connection:
+        assert await connection.script(script, (), ("one",)) == b"one"
+        await connection.execute("SCRIPT", "FLUSH")
+        assert await connection.script(script, (), ("two",)) == b"two"
+
+
+@pytest.mark.slow
+async def test_a_block_longer_than_the_client_library_would_wait_ends_by_itself(redis_server: str, prefix: str) -> None:
+    """Guards against redis-py's default of 5 s, after which a blocking pop was issued anew for ever."""
+    async with connected(redis_server) as connection:
+        assert await connection.block("BZPOPMIN", f"{prefix}:nothing", timeout=5.5) is None
+
+
+async def test_a_peer_that_died_while_we_waited_is_noticed() -> None:
+    """Half open: the other end answered once, and never again, without closing."""
+    waiting = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while request := await reader.read(65536):
+                if b"BZPOPMIN" in request:
+                    waiting.set()
+                    await asyncio.sleep(60)
+                info = b"redis_version:7.0.0\r\nrole:master\r\n"
+                for part in request.split(b"*")[1:]:
+                    is_info = b"INFO" in part and b"SETINFO" not in part
+                    writer.write(b"$%d\r\n%s\r\n" % (len(info), info) if is_info else b"+OK\r\n")
+                await writer.drain()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        async with connected(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as connection:
+            with pytest.raises(RedisTimeoutError):
+                await connection.block("BZPOPMIN", "nothing", timeout=0.1)
+        assert waiting.is_set()
+
+
+async def test_closing_closes_every_connection_that_was_opened(redis_server: str) -> None:
+    watcher = redis.asyncio.Redis.from_url(redis_server)
+    connection = Connection.of(redis_server, settings=Settings())
+    connection.blocking_name = f"test-{time.time_ns()}"
+    await connection.block("BZPOPMIN", "nothing", timeout=0.01)
+    await connection.bullmq_client().ping()
+    names = [client["name"] for client in await watcher.client_list()]
+    assert connection.blocking_name in names
+    before = len(names)
+
+    await connection.close()
+    await connection.close()
+
+    async def gone() -> None:
+        assert len(await watcher.client_list()) <= before - 3
+
+    await eventually(gone)
+    await watcher.aclose()
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    yield free_port()
+
+
+@pytest.fixture
+async def proxy(redis_server: str) -> AsyncIterator[FlakyProxy]:
+    proxy = FlakyProxy(redis_server)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
