@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,9 +96,7 @@ async def test_what_stands_in_the_environment_when_nothing_is_given() -> None:
     assert Connection.of(None, settings=settings, environ={"REDIS_URL": "redis://two:1/3"}).description == (
         "redis://two:1/3"
     )
-    with pytest.raises(
-        ConnectionNotConfiguredError, match=r"redis_connection=.*embedded.*HIPPO_REDIS_URL or REDIS_URL"
-    ):
+    with pytest.raises(ConnectionNotConfiguredError, match=r"redis_connection=.*embedded.*HIPPO_REDIS_URL or"):
         Connection.of(None, settings=settings, environ={})
 
 
@@ -140,7 +137,7 @@ async def test_the_settings_of_a_client_are_taken_over_and_the_client_is_left_al
 async def test_a_client_of_sentinel(start_server: StartServer, server_binary: str, tmp_path: Path) -> None:
     async with watched(start_server, server_binary, tmp_path) as sentinel_port:
         sentinel = Sentinel([("127.0.0.1", sentinel_port)])  # type: ignore[no-untyped-call]
-        client = sentinel.master_for("shop")  # type: ignore[no-untyped-call]
+        client = sentinel.master_for("shop")
         async with connected(client) as connection:
             assert await connection.execute("PING") == b"PONG"
             assert connection.description == f"redis+sentinel://127.0.0.1:{sentinel_port}/shop/0"
@@ -201,7 +198,8 @@ async def watched(start_server: StartServer, program: str, directory: Path) -> A
     port = free_port()
     config = directory / "sentinel.conf"
     config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {primary} 1\n")
-    sentinel = subprocess.Popen([program, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+    devnull = asyncio.subprocess.DEVNULL
+    sentinel = await asyncio.create_subprocess_exec(program, str(config), "--sentinel", stdout=devnull)
     try:
 
         async def listening() -> bool:
@@ -212,7 +210,7 @@ async def watched(start_server: StartServer, program: str, directory: Path) -> A
         yield port
     finally:
         sentinel.kill()
-        sentinel.wait()
+        await sentinel.wait()
 
 
 # --- what is refused ---
@@ -427,8 +425,8 @@ async def test_closing_closes_every_connection_that_was_opened(redis_server: str
 
 
 @pytest.fixture
-def unused_port() -> Iterator[int]:
-    yield free_port()
+def unused_port() -> int:
+    return free_port()
 
 
 @pytest.fixture

@@ -78,8 +78,8 @@ def test_only_a_missing_reply_leaves_open_whether_the_command_worked() -> None:
     for foreign in (redis.exceptions.ConnectionError("x"), TimeoutError(), EOFError()):
         assert as_redis_error(foreign, maybe_executed=True).maybe_executed
         assert not as_redis_error(foreign, maybe_executed=False).maybe_executed
-    for foreign in (redis.exceptions.ResponseError("ERR x"), redis.exceptions.BusyLoadingError("x")):
-        assert not as_redis_error(foreign, maybe_executed=True).maybe_executed
+    for reply in (redis.exceptions.ResponseError("ERR x"), redis.exceptions.BusyLoadingError("x")):
+        assert not as_redis_error(reply, maybe_executed=True).maybe_executed
 
 
 def test_every_message_says_what_to_do() -> None:

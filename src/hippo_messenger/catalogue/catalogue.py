@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -17,6 +18,8 @@ __all__ = ["Catalogue", "DeprecationNotices"]
 
 _SHIPPED = "hippo_messenger.catalogue.golden_hippo:CATALOGUE"
 _VARIABLE = "HIPPO_CATALOGUE"
+
+_log = logging.getLogger("hippo_messenger")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EVENT_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 _RESERVED = frozenset({"broker", "layout", "presence", "registry", "rejected", "seen"})
@@ -150,7 +153,7 @@ class Catalogue:
 
 
 class DeprecationNotices:
-    """Warns of deprecated events, of each once."""
+    """Warns of deprecated events, of each once: in the log, and as a DeprecationWarning for those who test with it."""
 
     def __init__(self) -> None:
         self._warned: set[EventType] = set()
@@ -163,6 +166,7 @@ class DeprecationNotices:
         instead = model.deprecation.replaced_by
         remedy = f"; send {type(instead).__name__}.{instead.name} instead" if instead is not None else ""
         message = f"{model.event_type} is deprecated: {model.deprecation.reason}{remedy}"
+        _log.warning(message)
         warnings.warn(message, DeprecationWarning, stacklevel=2)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar, Unpack, get_args
+from typing import Any, ClassVar, TypeVar, Unpack, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -188,13 +188,12 @@ def _masked_inside(annotation: object, value: object) -> object:
         return [_masked_inside(annotation, inner) for inner in value]
     if not isinstance(value, Mapping):
         return value
-    models = list(_models_in(annotation))
-    if models:
-        result: object = value
-        for model in models:
-            result = masked(model, result)
-        return result
-    return value
+    result: object = value
+    for model in _models_in(annotation):
+        result = masked(model, result)
+    if any(issubclass(kind, Mapping) for kind in _origins_in(annotation)) and isinstance(result, Mapping):
+        return {str(name): _masked_inside(annotation, inner) for name, inner in result.items()}
+    return result
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
@@ -202,6 +201,14 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
         yield annotation
     for inner in get_args(annotation):
         yield from _models_in(inner)
+
+
+def _origins_in(annotation: object) -> Iterator[type]:
+    origin = get_origin(annotation)
+    if isinstance(origin, type):
+        yield origin
+    for inner in get_args(annotation):
+        yield from _origins_in(inner)
 
 
 def _unsafe_numbers(value: object, path: str) -> Iterator[FieldError]:
