@@ -74,7 +74,6 @@ class HippoBroker:
         self._observer = observer or SilentObserver()
         self._connection = Connection.of(redis_connection, settings=self._settings)
         self._layout = Layout(self._settings.prefix)
-        self._connection.blocking_name = self._layout.broker.worker_client_name
         caller = Caller(self._connection, observer=self._observer)
         self._queue = Queue(
             self._connection, self._layout.broker, caller=caller, events_stream=self._settings.events_stream

@@ -61,7 +61,6 @@ class HippoWorker:
         keys = Layout(settings.prefix).queue(messenger.service)
         caller = Caller(messenger.connection, observer=messenger.observer)
         self._queue = Queue(messenger.connection, keys, caller=caller, events_stream=settings.events_stream)
-        self._blocking_name = keys.worker_client_name
         self._processing = Processing(
             self._queue, catalogue=messenger.catalogue, settings=settings, processor=processor, threads=concurrency
         )
@@ -106,7 +105,6 @@ class HippoWorker:
             _log.info("worker of %s: enable_workers is False, so no job is taken", service)
             return
         self._processing.check()
-        self._messenger.connection.blocking_name = self._blocking_name
         await self._messenger.connection.open()
         self._tasks = [
             asyncio.create_task(self._process_all(), name=f"hippo-worker-{service}"),

@@ -252,3 +252,23 @@ async def test_a_pause_is_honoured(bus: Bus) -> None:
 
     await recorder.got(1)
     assert worker is not None
+
+
+async def test_workers_of_one_messenger_wait_side_by_side(bus: Bus) -> None:
+    """Guards against workers that took turns on one connection to wait on."""
+    account = bus.messenger(HippoService.ACCOUNT)
+    recorders = [Recorder(), Recorder(), Recorder()]
+    for recorder in recorders:
+        await bus.worker(account, recorder, concurrency=1)
+
+    async def waiting() -> None:
+        names = [client["name"] for client in await bus.redis.client_list()]
+        assert names.count(bus.queue("account").worker_client_name) == 3
+
+    await eventually(waiting)
+    ids = await fill(bus, 60)
+
+    async def done() -> None:
+        assert sorted(job_id for recorder in recorders for job_id in recorder.ids) == sorted(ids)
+
+    await eventually(done)

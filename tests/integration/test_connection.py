@@ -125,7 +125,8 @@ async def test_the_settings_of_a_client_are_taken_over_and_the_client_is_left_al
         await connection.execute("SET", "key", b"\xff")
         # Bytes come back although the caller's client decodes, and late although it doesn't wait.
         assert await connection.execute("GET", "key") == b"\xff"
-        assert await connection.block("BZPOPMIN", "nothing", timeout=0.05) is None
+        line = await connection.waiting_line(client_name="waiting")
+        assert await line.block("BZPOPMIN", "nothing", timeout=0.05) is None
         assert connection.description == f"redis://127.0.0.1:{port}/3"
     assert not client.connection_pool._available_connections
 
@@ -375,7 +376,8 @@ async def test_a_script_that_the_server_has_forgotten_is_sent_again(redis_server
 async def test_a_block_longer_than_the_client_library_would_wait_ends_by_itself(redis_server: str, prefix: str) -> None:
     """Guards against redis-py's default of 5 s, after which a blocking pop was issued anew for ever."""
     async with connected(redis_server) as connection:
-        assert await connection.block("BZPOPMIN", f"{prefix}:nothing", timeout=5.5) is None
+        line = await connection.waiting_line(client_name="waiting")
+        assert await line.block("BZPOPMIN", f"{prefix}:nothing", timeout=5.5) is None
 
 
 async def test_a_peer_that_died_while_we_waited_is_noticed() -> None:
@@ -399,19 +401,20 @@ async def test_a_peer_that_died_while_we_waited_is_noticed() -> None:
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
         async with connected(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as connection:
+            line = await connection.waiting_line(client_name="waiting")
             with pytest.raises(RedisTimeoutError):
-                await connection.block("BZPOPMIN", "nothing", timeout=0.1)
+                await line.block("BZPOPMIN", "nothing", timeout=0.1)
         assert waiting.is_set()
 
 
 async def test_closing_closes_every_connection_that_was_opened(redis_server: str) -> None:
     watcher = redis.asyncio.Redis.from_url(redis_server)
     connection = Connection.of(redis_server, settings=Settings())
-    connection.blocking_name = f"test-{time.time_ns()}"
-    await connection.block("BZPOPMIN", "nothing", timeout=0.01)
+    name = f"test-{time.time_ns()}"
+    await (await connection.waiting_line(client_name=name)).block("BZPOPMIN", "nothing", timeout=0.01)
     await connection.bullmq_client().ping()
     names = [client["name"] for client in await watcher.client_list()]
-    assert connection.blocking_name in names
+    assert name in names
     before = len(names)
 
     await connection.close()

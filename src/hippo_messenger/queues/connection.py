@@ -1,4 +1,4 @@
-"""A messenger's, broker's or worker's way to Redis: one line for commands, one for waiting, and a client for bullmq."""
+"""A messenger's, broker's or worker's way to Redis: a line for commands, lines to wait on, a client for bullmq."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hippo_messenger.queues.line import Line, Word
 from hippo_messenger.queues.script import Script
 from hippo_messenger.settings import Settings
 
-__all__ = ["Connection", "RedisSource"]
+__all__ = ["Connection", "RedisSource", "WaitingLine"]
 
 RedisSource = str | Redis | RedisCluster
 """A URL, "embedded", or a client of `redis.asyncio` whose settings are taken over."""
@@ -51,11 +51,9 @@ class Connection:
         self._settings = settings
         self._server: EmbeddedServer | None = None
         self._commands: Line | None = None
-        self._waiting: Line | None = None
+        self._waiting: list[Line] = []
         self._bullmq: Client | None = None
         self._opening = asyncio.Lock()
-        self.blocking_name: str | None = None
-        """The client name of the line that waits, by which BullMQ's tools count workers; set it before opening."""
 
     @classmethod
     def of(
@@ -115,16 +113,16 @@ class Connection:
                 raise
         return await line.call("EVAL", script.text, *words, timeout=self._settings.call_timeout)
 
-    async def block(self, *words: Word, timeout: float) -> object:
-        """The reply to a blocking command, whose last argument (`timeout`, seconds) is added here.
+    async def waiting_line(self, *, client_name: str) -> WaitingLine:
+        """A line of its own for one that waits, under a client name; it is closed with this connection.
 
         Raises:
-            RedisError: It failed, or the peer is dead.
+            RedisError: The connection can't be opened.
         """
         await self._opened()
-        if self._waiting is None:
-            self._waiting = self._required().line(client_name=self.blocking_name)
-        return await self._waiting.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
+        line = self._required().line(client_name=client_name)
+        self._waiting.append(line)
+        return WaitingLine(line)
 
     def bullmq_client(self) -> Client:
         """A client for the `bullmq` package; it is closed with this connection."""
@@ -134,11 +132,10 @@ class Connection:
 
     async def close(self) -> None:
         """Hang up; may be called again, and a later call opens anew."""
-        lines, client, server = (self._commands, self._waiting), self._bullmq, self._server
-        self._commands = self._waiting = self._bullmq = self._server = None
-        for line in lines:
-            if line is not None:
-                await line.close()
+        commands, waiting, client, server = self._commands, self._waiting, self._bullmq, self._server
+        self._commands, self._waiting, self._bullmq, self._server = None, [], None, None
+        for line in waiting if commands is None else (*waiting, commands):
+            await line.close()
         if client is not None:
             await client.aclose()
         if server is not None:
@@ -175,6 +172,21 @@ class Connection:
         if self._endpoint is None:
             raise ConfigurationError("expected an open connection: the embedded server is not started yet")
         return self._endpoint
+
+
+class WaitingLine:
+    """Carries blocking commands."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def block(self, *words: Word, timeout: float) -> object:
+        """The reply to a blocking command, whose last argument (`timeout`, seconds) is added here.
+
+        Raises:
+            RedisError: It failed, or the peer is dead.
+        """
+        return await self._line.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
 
 
 def _from_environment(environ: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from typing import cast
 from uuid import uuid4
 
 from hippo_messenger.queues.call import Argument, Caller
-from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.connection import Connection, WaitingLine
 from hippo_messenger.queues.layout import Layout, QueueKeys
 from hippo_messenger.registration import Registration, Retention
 
@@ -174,6 +174,7 @@ class Queue:
         self._keys = keys
         self._caller = caller
         self._events_stream = b"1" if events_stream else b"0"
+        self._waiting: WaitingLine | None = None
         self._instance = uuid4().hex
         self._tokens = itertools.count(1)
 
@@ -242,7 +243,9 @@ class Queue:
 
         Takes the marker that BullMQ's adders leave; `wake` gives it back where it turns out to be of no use.
         """
-        marker = await self._connection.block("BZPOPMIN", self._keys.marker, timeout=timeout)
+        if self._waiting is None:
+            self._waiting = await self._connection.waiting_line(client_name=self._keys.worker_client_name)
+        marker = await self._waiting.block("BZPOPMIN", self._keys.marker, timeout=timeout)
         return marker is not None
 
     async def wake(self) -> None:
