@@ -1,0 +1,27 @@
+"""Where we differ from BullMQ on purpose: docs/decisions/0005-differences-from-bullmq.md has each with its reason.
+
+This is the only place where the differential test forgives anything; numbers are those of the list there.
+"""
+
+from __future__ import annotations
+
+from tests.differential.keyspace import KeySpace
+
+__all__ = ["without_known_differences"]
+
+
+def without_known_differences(stock: KeySpace, ours: KeySpace) -> tuple[KeySpace, KeySpace]:
+    """Both key spaces, with what the list allows made equal."""
+    stock, ours = dict(stock), dict(ours)
+    for key in [key for key in {**stock, **ours} if key.endswith(":marker")]:
+        base = key.removesuffix("marker")
+        stock[key], ours[key] = _without_idle_marker(base, stock), _without_idle_marker(base, ours)
+    return stock, ours
+
+
+def _without_idle_marker(base: str, space: KeySpace) -> dict[str, object]:
+    """1: where nothing may be taken, the marker of waiting jobs may be there or not."""
+    marker = dict(space.get(f"{base}marker", {}))
+    if not (space.get(f"{base}wait") or space.get(f"{base}prioritized")):
+        marker.pop("0", None)
+    return marker

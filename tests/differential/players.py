@@ -1,0 +1,197 @@
+"""The two sides: each plays the same steps, one with stock scripts alone, the other with ours for what we do ourselves."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Protocol
+
+from redis import Redis
+
+from hippo_messenger.observer import SilentObserver
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.publisher import Publication, Publisher
+from hippo_messenger.queues.queue import Order, Queue, QueuedJob, Routing, Taken
+from hippo_messenger.queues.queue import Outcome as OurOutcome
+from hippo_messenger.registration import Registration, Retention
+from hippo_messenger.settings import Settings
+from tests.differential.steps import (
+    MAIN,
+    Add,
+    Command,
+    Deliver,
+    Flow,
+    Job,
+    Outcome,
+    Peer,
+    Recover,
+    Renew,
+    Settle,
+    Step,
+    Take,
+)
+from tests.differential.stock import LOCK, Stock
+
+__all__ = ["Hippo", "Player", "StockPlayer"]
+
+DELIVERED = '{{"deliveredTo":[{}]}}'
+
+
+class Player(Protocol):
+    """One side."""
+
+    async def play(self, step: Step) -> object:
+        """Do one step; what it says is compared with what the other side says."""
+        ...
+
+
+class StockPlayer:
+    """Stock scripts, one job a call, in the order of the step."""
+
+    def __init__(self, client: Redis, commands: Path, *, prefix: str) -> None:
+        self._client = client
+        self._commands = commands
+        self._prefix = prefix
+        self._main = self.queue(MAIN)
+        self._tokens: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+
+    def queue(self, name: str) -> Stock:
+        return Stock(self._client, self._commands, prefix=self._prefix, queue=name)
+
+    async def play(self, step: Step) -> object:
+        match step:
+            case Add(jobs) | Peer(jobs):
+                return [self._main.add(job) for job in jobs]
+            case Take(count, worker):
+                return self._take(count, worker)
+            case Settle(outcomes, fetch):
+                return self._settle(outcomes, fetch)
+            case Renew(jobs):
+                return self._main.renew({job: self._tokens[job] for job in jobs})
+            case Recover(max_stalls):
+                self._client.delete(f"{self._main.base}stalled-check")
+                return sorted(self._main.recover(max_stalls))
+            case Deliver(jobs, services):
+                return self._deliver(jobs, services)
+            case Flow(queue, parent, children):
+                self.queue(queue).add_parent(parent)
+                return [self._main.add(child) for child in children]
+            case Command(words):
+                name, key, *others = words
+                self._client.execute_command(str(name), f"{self._main.base}{key}", *others)  # type: ignore[no-untyped-call]
+                return None
+
+    def _take(self, count: int, worker: str) -> list[str]:
+        token, taken = f"stock:{next(self._numbers)}", []
+        while len(taken) < count and (job := self._main.take(token, worker=worker)) is not None:
+            taken.append(job)
+            self._tokens[job] = token
+        return taken
+
+    def _settle(self, outcomes: tuple[Outcome, ...], fetch: bool) -> list[str]:
+        taken = []
+        for outcome in outcomes:
+            token = self._tokens.pop(outcome.id)
+            job = self._main.settle(outcome, token, fetch=fetch and outcome is outcomes[-1])
+            if job is not None:
+                taken.append(job)
+                self._tokens[job] = token
+        return taken
+
+    def _deliver(self, jobs: tuple[str, ...], services: tuple[str, ...]) -> list[str]:
+        value = DELIVERED.format(",".join(f'"{name}"' for name in services))
+        for job in jobs:
+            name, data = self._client.hmget(self._main.base + job, ["name", "data"])
+            options = json.loads(Registration(services[0], frozenset()).job_options)
+            for service in services:
+                self.queue(service).add(Job(job, str(name), str(data), opts=options))
+            self._main.settle(Outcome("completed", job, value), self._tokens.pop(job))
+        return []
+
+
+class Hippo:
+    """Our scripts, one call for a step; what peers do (`Peer`, `Flow`, `Command`) is done as on the other side."""
+
+    def __init__(self, url: str, peer: StockPlayer, *, prefix: str) -> None:
+        settings = Settings(prefix=prefix)
+        self._layout = Layout(prefix)
+        self._connection = Connection.of(url, settings=settings)
+        caller = Caller(self._connection, observer=SilentObserver())
+        self._queue = Queue(self._connection, self._layout.broker, caller=caller)
+        self._publisher = Publisher(caller, self._layout, own_queue="order", settings=settings)
+        self._peer = peer
+        self._held: dict[str, QueuedJob] = {}
+
+    async def play(self, step: Step) -> object:
+        match step:
+            case Add(jobs):
+                return await self._publisher.publish_many([_publication(job) for job in jobs])
+            case Take(count, worker):
+                return self._hold(await self._queue.take(_order(count, worker)))
+            case Settle(outcomes, fetch):
+                return await self._settle(outcomes, fetch)
+            case Renew(jobs):
+                return list(await self._queue.renew([self._held[job] for job in jobs], lock=LOCK / 1000))
+            case Recover(max_stalls):
+                await self._connection.execute("DEL", self._layout.broker.stalled_check)
+                return sorted(await self._queue.recover(interval=60, max_stalls=max_stalls))
+            case Deliver(jobs, services):
+                return await self._deliver(jobs, services)
+            case Flow() | Peer() | Command():
+                return await self._peer.play(step)
+
+    async def close(self) -> None:
+        await self._publisher.close()
+        await self._connection.close()
+
+    async def _settle(self, outcomes: tuple[Outcome, ...], fetch: bool) -> list[str]:
+        ours = [_outcome(outcome, self._held.pop(outcome.id)) for outcome in outcomes]
+        settled = await self._queue.settle(ours, _order(int(fetch)))
+        assert set(settled.statuses) <= {"settled"}, settled.statuses
+        return self._hold(settled.taken)
+
+    async def _deliver(self, jobs: tuple[str, ...], services: tuple[str, ...]) -> list[str]:
+        registrations = tuple(Registration(name, frozenset()) for name in services)
+        routings = [Routing(self._held.pop(job), job, b"", registrations) for job in jobs]
+        routed = await self._queue.route(
+            routings, _order(0), layout=self._layout, version=0, window=60, keep=Retention()
+        )
+        assert routed.statuses == ("routed",) * len(jobs)
+        return self._hold(routed.taken)
+
+    def _hold(self, taken: Taken) -> list[str]:
+        self._held |= {job.id: job for job in taken.jobs}
+        return [job.id for job in taken.jobs]
+
+
+def _order(count: int, worker: str = "") -> Order:
+    return Order(count=count, lock=LOCK / 1000, worker=worker)
+
+
+def _publication(job: Job) -> Publication:
+    options = json.dumps(job.stored_opts)
+    return Publication(
+        job.name, job.data.encode(), options, job.id, delay=job.delay, priority=job.priority, lifo=job.lifo
+    )
+
+
+def _outcome(outcome: Outcome, job: QueuedJob) -> OurOutcome:
+    keep = Retention(age=outcome.age, count=outcome.count)
+    stacktrace = json.dumps([outcome.value])
+    match outcome.kind:
+        case "completed":
+            return OurOutcome.completed(job, outcome.value.encode(), keep=keep)
+        case "failed":
+            return OurOutcome.failed(
+                job, outcome.value, stacktrace=stacktrace, attempts=outcome.number, keep=keep
+            )
+        case "retry":
+            return OurOutcome.retry(job, outcome.value, stacktrace=stacktrace, delay=outcome.number / 1000)
+        case "later":
+            return OurOutcome.later(job, delay=outcome.number / 1000)
+        case "back":
+            return OurOutcome.back(job)
