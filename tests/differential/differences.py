@@ -16,6 +16,7 @@ def without_known_differences(stock: KeySpace, ours: KeySpace) -> tuple[KeySpace
     for key in [key for key in {**stock, **ours} if key.endswith(":marker")]:
         base = key.removesuffix("marker")
         stock[key], ours[key] = _without_idle_marker(base, stock), _without_idle_marker(base, ours)
+        _forgive_delay_marker(stock[key], ours[key])
     return stock, ours
 
 
@@ -25,3 +26,9 @@ def _without_idle_marker(base: str, space: KeySpace) -> dict[str, object]:
     if not (space.get(f"{base}wait") or space.get(f"{base}prioritized")):
         marker.pop("0", None)
     return marker
+
+
+def _forgive_delay_marker(stock: dict[str, object], ours: dict[str, object]) -> None:
+    """2: ours says when the next delayed job is due also where the same call took a job."""
+    if "1" in ours:
+        stock.setdefault("1", ours["1"])

@@ -40,7 +40,7 @@ class _Reader:
     def _value(self, key: str, kind: str) -> Any:
         client = self._client
         if kind == "hash":
-            return {name: self._field(name, value) for name, value in client.hgetall(key).items()}
+            return {self._plain(name): self._field(name, value) for name, value in client.hgetall(key).items()}
         if kind == "stream":
             return [{n: self._field(n, v) for n, v in fields.items()} for _, fields in client.xrange(key)]
         if kind == "zset":

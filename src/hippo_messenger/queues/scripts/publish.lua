@@ -62,7 +62,7 @@ for at = 4, #ARGV, PARAMETERS do
   if not reason then
     ensure_max_events(queue, meta)
     local number = rcall('INCR', queue.id)
-    if job.id == '' then job.id = tostring(number) end
+    if job.id == '' then job.id = string.format('%.0f', number) end
     add_job(queue, meta, now, job)
   elseif reason == 'known' then
     ensure_max_events(queue, meta)

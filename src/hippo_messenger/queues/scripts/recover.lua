@@ -31,7 +31,7 @@ end
 
 local function count_stall(id)
   local key = queue.base .. id
-  local stalls = (tonumber(rcall('HGET', key, 'stc')) or 0) + 1
+  local stalls = (counted(rcall('HGET', key, 'stc')) or 0) + 1
   rcall('HSET', key, 'stc', stalls)
   if stalls > tonumber(ARGV[3]) and not is_scheduled(key) then
     rcall('HSET', key, 'defa', 'job stalled more than allowable limit')

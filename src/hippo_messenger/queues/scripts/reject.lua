@@ -7,6 +7,9 @@
   Repeat  does no harm: the id is the record's own.
 ]]
 --@include queue
+--@include add
+--@include unique
+--@include family
 --@include finish
 
 local queue, rejected = queue_at(1), KEYS[15]
@@ -18,8 +21,7 @@ if rcall('EXISTS', queue.base .. id) == 1 then return {'ok'} end
 local now = clock()
 local meta = read_meta(queue)
 meta.stream = ARGV[2] == '1'
-trim_events(queue, meta)
-rcall('INCR', queue.id)
+rcall('INCR', queue.id) -- first, for a full Redis refuses it
 rcall('HSET', queue.base .. id, 'name', ARGV[5], 'data', ARGV[6], 'opts', '{"attempts":1,"rejected":true}',
   'timestamp', now, 'delay', 0, 'priority', 0, 'finishedOn', now, 'failedReason', reason, 'stacktrace', '[]')
 rcall('ZADD', queue.failed, now, id)

@@ -13,7 +13,8 @@ for at = 3, #ARGV, 2 do
   local id, token = ARGV[at], ARGV[at + 1]
   local lock = queue.base .. id .. ':lock'
   if rpcall('GET', lock) == token then
-    rcall('SET', lock, token, 'PX', ARGV[2])
+    -- Not SET, as BullMQ: a full Redis refuses that, and every job in hand would be taken for stalled.
+    rcall('PEXPIRE', lock, ARGV[2])
     rpcall('SREM', queue.stalled, id)
   else
     lost[#lost + 1] = id

@@ -16,6 +16,8 @@
 --@include queue
 --@include add
 --@include take
+--@include unique
+--@include family
 --@include finish
 --@include window
 
@@ -64,8 +66,8 @@ while cursor < #ARGV do
       event.status = 'lost'
     else
       local fields = rpcall('HMGET', key, 'name', 'data', 'priority')
-      if fields.err or not fields[2] then event.status = 'gone' end
-      event.name, event.data, event.priority = fields[1], fields[2], tonumber(fields[3]) or 0
+      if fields.err or not fields[1] or not fields[2] then event.status = 'gone' end
+      event.name, event.data, event.priority = fields[1], fields[2], priority_in(fields[3])
     end
     events[#events + 1] = event
   end
@@ -158,10 +160,12 @@ for service in pairs(touched) do
     trim_events(service.queue, service.meta)
   end
 end
-trim_finished(broker, broker.completed, keep, now)
+trim_finished(broker, meta, broker.completed, keep, now)
 meta.maxed = meta.concurrency ~= nil and rcall('LLEN', broker.active) >= meta.concurrency
+mark_added(broker, meta)
 
-local taken = take(broker, meta, now, {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]),
-  max_bytes = tonumber(ARGV[6]), worker = ARGV[7], again = ARGV[1] == '1'})
-if #taken[1] == 0 then emit_if_drained(broker, meta) end
+local order = {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]), max_bytes = tonumber(ARGV[6]),
+  worker = ARGV[7], again = ARGV[1] == '1'}
+local taken = take(broker, meta, now, order)
+if #events > 0 then emit_if_drained(broker, meta, order, taken) end
 return {'ok', taken, statuses, parked}

@@ -13,7 +13,10 @@
   Repeat  does no harm: a job that the lost call settled is no longer held by its token.
 ]]
 --@include queue
+--@include add
 --@include take
+--@include unique
+--@include family
 --@include finish
 
 local queue = queue_at(1)
@@ -30,9 +33,7 @@ local function delay_job(id, delay)
   meta.delayed_some = true
 end
 
-local function priority_of(id)
-  return tonumber(rcall('HGET', queue.base .. id, 'priority')) or 0
-end
+local function priority_of(id) return priority_in(rcall('HGET', queue.base .. id, 'priority')) end
 
 local function is_lifo(id)
   local fine, opts = pcall(cjson.decode, rcall('HGET', queue.base .. id, 'opts') or '')
@@ -77,29 +78,38 @@ function outcomes.back(job)
   meta.returned_some = true
 end
 
--- What finished jobs are trimmed by: as BullMQ, the last job of its kind has the last word.
+-- Finished jobs are trimmed once for all that are to be kept alike, not once for each.
 local trims = {}
-local statuses = {}
+local function trim(outcome)
+  local due = trims[outcome]
+  if due then trim_finished(queue, meta, queue[outcome], due.keep, now) end
+  trims[outcome] = nil
+end
+
+local statuses, ended_last = {}, false
 if #ARGV >= FIRST then trim_events(queue, meta) end
 for at = FIRST, #ARGV, PARAMETERS do
   local job = {outcome = ARGV[at], id = ARGV[at + 1], value = ARGV[at + 3], stacktrace = ARGV[at + 4],
     number = tonumber(ARGV[at + 5]) or 0, keep = {age = tonumber(ARGV[at + 6]), count = tonumber(ARGV[at + 7])}}
   local status = release(queue, job.id, ARGV[at + 2])
   if not status then
+    local ends, policy = job.outcome == 'completed' or job.outcome == 'failed', ARGV[at + 6] .. '/' .. ARGV[at + 7]
+    if ends and trims[job.outcome] and trims[job.outcome].policy ~= policy then trim(job.outcome) end
     outcomes[job.outcome](job)
-    if (job.outcome == 'completed' or job.outcome == 'failed') and job.keep.count ~= 0 then
-      local policy = job.outcome .. '/' .. ARGV[at + 6] .. '/' .. ARGV[at + 7]
-      trims[policy] = {set = queue[job.outcome], keep = job.keep}
-    end
+    if ends and job.keep.count ~= 0 then trims[job.outcome] = {policy = policy, keep = job.keep} end
+    ended_last = ends or ended_last and job.outcome ~= 'later' and job.outcome ~= 'retry'
   end
   statuses[#statuses + 1] = status or 'settled'
 end
-for _, trim in pairs(trims) do trim_finished(queue, trim.set, trim.keep, now) end
+trim('completed')
+trim('failed')
 meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
 if meta.returned_some then mark_available(queue, meta) end
+mark_added(queue, meta)
 
-local taken = take(queue, meta, now, {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]),
-  max_bytes = tonumber(ARGV[6]), worker = ARGV[7], again = ARGV[1] == '1'})
+local order = {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]), max_bytes = tonumber(ARGV[6]),
+  worker = ARGV[7], again = ARGV[1] == '1'}
+local taken = take(queue, meta, now, order)
 if meta.delayed_some then mark_delayed(queue) end
-if #statuses > 0 and #taken[1] == 0 then emit_if_drained(queue, meta) end
+if ended_last then emit_if_drained(queue, meta, order, taken) end
 return {'ok', taken, statuses}

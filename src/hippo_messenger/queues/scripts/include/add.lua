@@ -1,8 +1,10 @@
 -- Adds one job as BullMQ's addStandardJob, addDelayedJob and addPrioritizedJob do (the marker is the caller's).
--- job: id, name, data, opts (JSON), delay (ms), priority, push ('LPUSH' to the tail of the line, 'RPUSH' to its head)
+-- job: id, name, data, opts (JSON), delay (ms), priority, push ('LPUSH' to the tail of the line, 'RPUSH' to its head),
+-- more (a flat list of further fields and values, or nil)
 local function add_job(queue, meta, now, job)
   rcall('HSET', queue.base .. job.id, 'name', job.name, 'data', job.data, 'opts', job.opts, 'timestamp', now,
     'delay', job.delay, 'priority', job.priority)
+  if job.more and #job.more > 0 then rcall('HSET', queue.base .. job.id, unpack(job.more)) end
   emit(queue, meta, 'added', 'jobId', job.id, 'name', job.name)
   if job.delay > 0 then
     add_delayed(queue, meta, job.id, now + job.delay)

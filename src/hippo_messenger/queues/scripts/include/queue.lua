@@ -21,6 +21,12 @@ local function queue_at(first)
   return queue
 end
 
+-- A count as somebody may have written it: a whole number that every command takes, or nil. What Lua takes for a number
+-- besides ('nan', 'inf', '0x10', '1e9', '-1') would make a command raise.
+local function counted(text)
+  return text and string.match(text, '^%d+$') and #text <= 15 and tonumber(text) or nil
+end
+
 -- Milliseconds by Redis' clock, which is the same for everybody.
 local function clock()
   local time = rcall('TIME')
@@ -29,7 +35,9 @@ end
 
 -- What is wrong with a key, or nil.
 local function misfit(key, wanted)
-  local held = rcall('TYPE', key).ok
+  local answer = rpcall('TYPE', key)
+  if answer.err then return key .. ' is out of reach: ' .. answer.err end
+  local held = answer.ok
   if held == 'none' or held == wanted then return nil end
   if wanted == 'none' then
     return key .. ' stands: a BullMQ 5 peer paused this queue by renaming it; resume it with BullMQ 6'
@@ -45,7 +53,7 @@ local function queue_misfit(queue)
   end
   for _, name in ipairs({'id', 'pc', 'limiter'}) do
     local count = rcall('GET', queue[name])
-    if count and not (string.match(count, '^%d+$') and #count < 18) then
+    if count and not (count == '0' or string.match(count, '^[1-9]%d*$') and #count < 18) then
       return queue[name] .. ' holds ' .. string.sub(count, 1, 40) .. ', expected a counter'
     end
   end
@@ -57,10 +65,10 @@ local function read_meta(queue)
   local found = rcall('HMGET', queue.meta, 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
   local meta = {
     paused = found[1] and true or false,
-    concurrency = tonumber(found[2]),
-    limit = tonumber(found[3]),
-    limit_duration = tonumber(found[4]),
-    max_events = tonumber(found[5]),
+    concurrency = counted(found[2]),
+    limit = counted(found[3]),
+    limit_duration = counted(found[4]),
+    max_events = counted(found[5]),
   }
   meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
   return meta
@@ -74,8 +82,9 @@ local function ensure_max_events(queue, meta)
   end
 end
 
+-- A stream whose last id is the highest takes no more; that must harm nobody.
 local function emit(queue, meta, ...)
-  if meta.stream then rcall('XADD', queue.events, '*', 'event', ...) end
+  if meta.stream then rpcall('XADD', queue.events, '*', 'event', ...) end
 end
 
 local function trim_events(queue, meta)
@@ -90,8 +99,8 @@ end
 
 -- When the next delayed job is due (ms), or nil.
 local function next_delayed(queue)
-  local first = rcall('ZRANGE', queue.delayed, 0, 0, 'WITHSCORES')
-  return first[2] and math.floor(tonumber(first[2]) / 0x1000) or nil
+  local first = rcall('ZRANGEBYSCORE', queue.delayed, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  return first[2] and math.floor(math.min(tonumber(first[2]), 2 ^ 62) / 0x1000) or nil
 end
 
 local function mark_delayed(queue)
@@ -110,6 +119,12 @@ end
 local function add_delayed(queue, meta, id, due)
   rcall('ZADD', queue.delayed, delayed_score(queue, due), id)
   emit(queue, meta, 'delayed', 'jobId', id, 'delay', due)
+end
+
+-- The priority of a job as its hash has it; what is none of BullMQ's counts as none.
+local function priority_in(text)
+  local priority = counted(text)
+  return priority and priority <= 0x200000 and priority or 0
 end
 
 local function add_prioritized(queue, id, priority)

@@ -11,49 +11,72 @@ local function promote_delayed(queue, meta, now)
   rcall('ZREM', queue.delayed, unpack(due))
   for _, id in ipairs(due) do
     local key = queue.base .. id
-    local priority = rpcall('HGET', key, 'priority')
-    priority = type(priority) == 'string' and tonumber(priority) or 0
+    local found = rpcall('HMGET', key, 'priority', 'name')
+    local priority = priority_in(found[1])
     if priority == 0 then rcall('LPUSH', queue.wait, id) else add_prioritized(queue, id, priority) end
     emit(queue, meta, 'waiting', 'jobId', id, 'prev', 'delayed')
-    rpcall('HSET', key, 'delay', 0)
+    if found[2] then rcall('HSET', key, 'delay', 0) end
   end
   mark_available(queue, meta)
 end
 
--- Reads jobs in the order given until their number or their bytes reach the limit.
--- A job whose hash is gone or is no hash is put aside: it must not hold up the others.
+-- Whether nothing more is to be read: the number, the bytes or the rate limit is reached, or too many were no jobs.
+local function is_full(batch)
+  return batch.count >= batch.room or batch.left <= 0 or #batch.broken >= SLICE
+    or batch.count > 0 and batch.bytes >= batch.max_bytes
+end
+
+-- Reads jobs in the order given until the batch is full; how many it read.
+-- A job whose hash is gone or is no whole job is put aside: it must not hold up the others.
 local function read_jobs(queue, ids, batch)
-  local read = 0
-  for _, id in ipairs(ids) do
-    if batch.count >= batch.room or (batch.count > 0 and batch.bytes >= batch.max_bytes) then break end
-    read = read + 1
+  for read, id in ipairs(ids) do
+    if is_full(batch) then return read - 1 end
     local fields = rpcall('HMGET', queue.base .. id, unpack(JOB_FIELDS))
     if fields.err or not fields[1] or not fields[2] then
       batch.broken[#batch.broken + 1] = id
+      if fields[1] or fields[2] then batch.torn[#batch.torn + 1] = id end
     else
       batch.count = batch.count + 1
       batch.bytes = batch.bytes + #fields[2]
+      if not fields[9] then batch.left = batch.left - 1 end
       batch.ids[batch.count] = id
       batch.jobs[batch.count] = fields
     end
   end
-  return read
+  return #ids
 end
 
--- The tail of `wait` is the head of the line.
+-- Takes from `wait`, whose tail is the head of the line. Result: whether all of it was not enough.
 local function take_waiting(queue, batch)
-  local tail = rcall('LRANGE', queue.wait, -math.min(batch.room, SLICE), -1)
-  local line = {}
-  for at = #tail, 1, -1 do line[#line + 1] = tail[at] end
-  local read = read_jobs(queue, line, batch)
-  if read > 0 then rcall('RPOP', queue.wait, read) end
-  return read == #line
+  while not is_full(batch) do
+    local tail = rcall('LRANGE', queue.wait, -math.min(batch.room - batch.count, SLICE), -1)
+    if #tail == 0 then return true end
+    local line = {}
+    for at = #tail, 1, -1 do line[#line + 1] = tail[at] end
+    local read = read_jobs(queue, line, batch)
+    if read > 0 then rcall('RPOP', queue.wait, read) end
+  end
+  return false
 end
 
 local function take_prioritized(queue, batch)
-  local line = rcall('ZRANGE', queue.prioritized, 0, math.min(batch.room - batch.count, SLICE) - 1)
-  local read = read_jobs(queue, line, batch)
-  if read > 0 then rcall('ZREM', queue.prioritized, unpack(line, 1, read)) end
+  while not is_full(batch) do
+    local line = rcall('ZRANGE', queue.prioritized, 0, math.min(batch.room - batch.count, SLICE) - 1)
+    if #line == 0 then return true end
+    local read = read_jobs(queue, line, batch)
+    if read > 0 then rcall('ZREM', queue.prioritized, unpack(line, 1, read)) end
+  end
+  return false
+end
+
+-- Shows what is left of a job among the failed ones, where somebody can mend it.
+local function fail_torn(queue, meta, now, batch)
+  for _, id in ipairs(batch.torn) do
+    local reason = 'its hash has lost its name or its data'
+    rcall('HSET', queue.base .. id, 'failedReason', reason, 'finishedOn', now)
+    rcall('ZADD', queue.failed, now, id)
+    emit(queue, meta, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'waiting')
+  end
 end
 
 -- Jobs that this token holds already: what an earlier try of this call took before its reply was lost.
@@ -82,7 +105,7 @@ local function start_jobs(queue, meta, now, order, batch)
   local limited = 0
   for at, id in ipairs(batch.ids) do
     local key, fields = queue.base .. id, batch.jobs[at]
-    local started = (tonumber(fields[7]) or 0) + 1
+    local started = (counted(fields[7]) or 0) + 1
     rcall('SET', key .. ':lock', order.token, 'PX', order.lock)
     emit(queue, meta, 'active', 'jobId', id, 'prev', 'waiting')
     if order.worker ~= '' then
@@ -95,7 +118,7 @@ local function start_jobs(queue, meta, now, order, batch)
   end
   in_slices(batch.ids, function(...) rcall('LPUSH', queue.active, ...) end)
   if meta.limit and limited > 0 and rcall('INCRBY', queue.limiter, limited) == limited then
-    rcall('PEXPIRE', queue.limiter, math.floor(math.abs(meta.limit_duration or 1000)))
+    rcall('PEXPIRE', queue.limiter, meta.limit_duration or 1000)
   end
 end
 
@@ -103,19 +126,19 @@ end
 -- Result: {flat list of id and JOB_FIELDS for each job, broken ids, ms until the next delayed job or -1, ms until the rate
 -- limit ends, 1 if more wait}
 local function take(queue, meta, now, order)
-  local batch = {room = 0, max_bytes = order.max_bytes, count = 0, bytes = 0, ids = {}, jobs = {}, broken = {}}
+  local batch = {room = 0, left = math.huge, max_bytes = order.max_bytes, count = 0, bytes = 0, ids = {}, jobs = {},
+    broken = {}, torn = {}}
   local limited_for, more = 0, 0
   if order.again then held_by(queue, order.token, batch) end
   if batch.count == 0 and order.count > 0 then
     promote_delayed(queue, meta, now)
-    local left
-    left, limited_for = limit_left(queue, meta)
+    batch.left, limited_for = limit_left(queue, meta)
     if not meta.paused then
-      batch.room = math.min(order.count, left)
+      batch.room = batch.left > 0 and order.count or 0
       if meta.concurrency then batch.room = math.min(batch.room, meta.concurrency - rcall('LLEN', queue.active)) end
       if batch.room > 0 then
-        if take_waiting(queue, batch) and batch.count < batch.room then take_prioritized(queue, batch) end
-        if batch.count < batch.room and rcall('ZCARD', queue.prioritized) == 0 then rcall('DEL', queue.pc) end
+        if take_waiting(queue, batch) and take_prioritized(queue, batch) then rcall('DEL', queue.pc) end
+        fail_torn(queue, meta, now, batch)
         start_jobs(queue, meta, now, order, batch)
       end
       if rcall('LLEN', queue.wait) > 0 or rcall('ZCARD', queue.prioritized) > 0 then
