@@ -13,8 +13,8 @@ local service, registration, number = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local corrupt = misfit(registry, 'hash') or misfit(counters, 'hash') or misfit(version, 'string')
 if corrupt then return {'corrupt', corrupt} end
 
-local current = tonumber(rcall('GET', version)) or 0
-local known = tonumber(rcall('HGET', counters, service)) or 0
+local current = version_at(version)
+local known = counted(rcall('HGET', counters, service)) or 0
 -- A number that BullMQ's counter has not reached yet is left over from before the counter was lost.
 local highest = tonumber(rpcall('GET', job_counter)) or 0
 local standing = rcall('HGET', registry, service)

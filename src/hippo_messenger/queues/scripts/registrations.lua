@@ -11,4 +11,4 @@
 local registry, version = KEYS[1], KEYS[2]
 local corrupt = misfit(registry, 'hash') or misfit(version, 'string')
 if corrupt then return {'corrupt', corrupt} end
-return {'ok', tonumber(rcall('GET', version)) or 0, rcall('HGETALL', registry)}
+return {'ok', version_at(version), rcall('HGETALL', registry)}

@@ -28,8 +28,8 @@ local keep = {age = tonumber(ARGV[10]), count = tonumber(ARGV[11])}
 local now = clock()
 local corrupt = queue_misfit(broker) or misfit(KEYS[BLOCK + 1], 'string') or window_misfit(seen, window, now)
 if corrupt then return {'corrupt', corrupt} end
-local version = rcall('GET', KEYS[BLOCK + 1]) or '0'
-if version ~= ARGV[8] then return {'stale', version} end
+local version = version_at(KEYS[BLOCK + 1])
+if version ~= tonumber(ARGV[8]) then return {'stale', version} end
 
 local stream = ARGV[2] == '1'
 local meta = read_meta(broker)

@@ -45,6 +45,9 @@ local function misfit(key, wanted)
   return key .. ' holds a ' .. held .. ', expected a ' .. wanted
 end
 
+-- The registry's version; what is no number counts as lost.
+local function version_at(key) return counted(rcall('GET', key)) or 0 end
+
 -- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
 local function queue_misfit(queue)
   for name, wanted in pairs(KEY_TYPES) do

@@ -1,0 +1,491 @@
+"""Key spaces that somebody else has broken: each fault harms only what it touches, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from hippo_messenger.errors import QueueCorruptedError, RedisOutOfMemoryError
+from hippo_messenger.queues.layout import QueueKeys
+from tests.conftest import StartServer
+from tests.integration.scripts import ADD, CALLS, HOUR, OPTS, TOKEN, WRONG, Bench, order, outcome, taken_ids
+
+STRUCTURE = tuple(key.rpartition(":")[2] for key in QueueKeys("{p}", "q").all)
+OF_THE_QUEUE = ("publish", "take", "settle", "route", "recover", "reject")
+"""The scripts that read and write all of the broker's queue."""
+GARBAGE = ("nan", "-nan", "inf", "-1", "1.5", "1e9", "0x10", "abc", "", " 1", "007", "99999999999999999999")
+VICTIM = "held-2"
+
+
+@pytest.fixture
+async def bench(redis_server: str, prefix: str) -> AsyncIterator[Bench]:
+    bench = Bench(redis_server, prefix)
+    try:
+        bench.populate()
+        yield bench
+    finally:
+        await bench.close()
+
+
+def _wrong_types(bench: Bench, key: str, name: str) -> list[str]:
+    right = {"wait": "list", "active": "list", "events": "stream", "meta": "hash", "stalled": "set"}
+    right |= dict.fromkeys(("id", "pc", "limiter"), "string")
+    right |= dict.fromkeys(("prioritized", "delayed", "completed", "failed", "marker"), "zset")
+    return [kind for kind in WRONG if kind != right.get(name)]
+
+
+@pytest.mark.parametrize("key", STRUCTURE)
+@pytest.mark.parametrize("script", OF_THE_QUEUE)
+async def test_a_key_of_the_wrong_type_is_named_and_nothing_changes(bench: Bench, script: str, key: str) -> None:
+    call = CALLS[script](bench)
+    for kind in _wrong_types(bench, key, key):
+        bench.spoil(bench.key(key), kind)
+        before = bench.space()
+        with pytest.raises(QueueCorruptedError, match=rf"broker:{key} .*nothing was changed"):
+            await bench.call(call.name, call.keys, call.arguments)
+        assert bench.space() == before
+
+
+@pytest.mark.parametrize("key", STRUCTURE)
+async def test_locks_are_renewed_whatever_else_is_broken(bench: Bench, key: str) -> None:
+    bench.redis.pexpire(bench.key("held-1:lock"), 5_000)
+    bench.spoil(bench.key(key), "string" if key not in ("id", "pc", "limiter") else "list")
+    assert bench.run(*_words(bench, "renew")) == [b"ok", [b"stalled-1"]]
+    assert bench.redis.pttl(bench.key("held-1:lock")) > 20_000
+
+
+@pytest.mark.parametrize("counter", ["id", "pc", "limiter"])
+@pytest.mark.parametrize("script", OF_THE_QUEUE)
+async def test_a_counter_that_is_none_is_named_and_nothing_changes(bench: Bench, script: str, counter: str) -> None:
+    call = CALLS[script](bench)
+    for value in (*GARBAGE, "9223372036854775807"):
+        bench.redis.set(bench.key(counter), value)
+        before = bench.space()
+        with pytest.raises(QueueCorruptedError, match=f"broker:{counter} holds .*expected a counter"):
+            await bench.call(call.name, call.keys, call.arguments)
+        assert bench.space() == before
+
+
+@pytest.mark.parametrize("setting", ["paused", "concurrency", "max", "duration", "opts.maxLenEvents"])
+@pytest.mark.parametrize("script", OF_THE_QUEUE)
+async def test_settings_that_are_no_numbers_stop_nothing(
+    redis_server: str, prefix: str, script: str, setting: str
+) -> None:
+    for at, value in enumerate(GARBAGE):
+        bench = Bench(redis_server, f"{prefix}{at}")
+        bench.populate()
+        bench.redis.hset(bench.key("meta"), setting, value)
+        assert bench.run(*_words(bench, script))[0] == b"ok"
+        await bench.close()
+
+
+@pytest.mark.parametrize("script", OF_THE_QUEUE)
+async def test_an_events_stream_that_is_full_stops_nothing(bench: Bench, script: str) -> None:
+    events = bench.key("events")
+    bench.redis.delete(events)
+    bench.redis.xadd(events, {"event": "last"}, id="18446744073709551615-18446744073709551615")
+    assert bench.run(*_words(bench, script))[0] == b"ok"
+    assert bench.redis.xlen(events) == 1
+
+
+@pytest.mark.parametrize("key", STRUCTURE)
+async def test_publish_with_a_broken_own_queue_refuses_only_the_direct_copies(bench: Bench, key: str) -> None:
+    for number, kind in enumerate(_wrong_types(bench, key, key)):
+        broken = bench.key(key, queue="order")
+        bench.spoil(broken, kind)
+        before = {name: dump for name, dump in bench.space().items() if name.startswith("order:")}
+        reply = bench.add(ADD(f"with-{number}", copy=OPTS), ADD(f"without-{number}"))
+        assert reply[::2][1:] == [b"added"]
+        assert reply[1] == f"with-{number}".encode()
+        assert str(reply[2]).startswith(f"b'{broken} ")
+        assert (bench.places(f"with-{number}"), bench.places(f"without-{number}")) == ([], ["wait"])
+        assert {name: dump for name, dump in bench.space().items() if name.startswith("order:")} == before
+        bench.redis.delete(broken)
+
+
+@pytest.mark.parametrize("key", STRUCTURE)
+async def test_route_parks_only_the_copies_of_a_broken_target(bench: Bench, key: str) -> None:
+    broken = bench.key(key, queue="account")
+    bench.spoil(broken, "string" if key not in ("id", "pc", "limiter") else "list")
+    before = bench.space()
+    reply = bench.run(*_words(bench, "route"))
+    assert reply[2] == [b"routed"] * 3
+    assert [name for name in bench.space() if name.startswith("account:")] == [f"account:{key}"]
+    assert bench.space()[f"account:{key}"] == before[f"account:{key}"]
+    for job in ("held-1", "held-2", "held-3"):
+        assert bench.places(job) == ["completed"]
+        assert bench.places(f"parked-account-{job}") == ["failed"]
+        assert bench.places(job, queue="shipping") != []
+        assert f"not delivered to account: {broken} ".encode() in _field(bench, f"parked-account-{job}", "failedReason")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRONG if kind != "set"])
+async def test_a_broken_duplicate_window_stops_routing_and_direct_copies_alone(bench: Bench, kind: str) -> None:
+    bench.add(ADD("copied", copy=OPTS))
+    (window,) = bench.redis.scan_iter(f"{bench.layout.seen}:*")
+    bench.spoil(window.decode(), kind)
+    before = bench.space()
+    call = CALLS["route"](bench)
+    with pytest.raises(QueueCorruptedError, match="seen:"):
+        await bench.call(call.name, call.keys, call.arguments)
+    assert bench.space() == before
+    reply = bench.add(ADD("with", copy=OPTS), ADD("without"))
+    assert b"seen:" in _bytes(reply[2])
+    assert reply[4] == b"added"
+
+
+@pytest.mark.parametrize("value", [*GARBAGE, None])
+async def test_a_registry_version_that_is_none_does_not_stop_routing(bench: Bench, value: str | None) -> None:
+    bench.redis.delete(bench.layout.registry_version)
+    if value is not None:
+        bench.redis.set(bench.layout.registry_version, value)
+    call = CALLS["route"](bench)
+    arguments = list(call.arguments)
+    arguments[arguments.index(7)] = int(str(bench.run(*_words(bench, "registrations"))[1]))
+    assert bench.run(call.name, call.keys, arguments)[0] == b"ok"
+    assert bench.run(*_words(bench, "register"))[1] == b"changed"
+    assert int(str(bench.run(*_words(bench, "registrations"))[1])) > 0
+
+
+@pytest.mark.parametrize(
+    ("script", "at"),
+    [
+        *((script, at) for script, keys in (("register", 3), ("presence", 2), ("note", 3)) for at in range(keys)),
+        *(("progress", at) for at in range(3)),
+        *(("registrations", at) for at in range(2)),
+        ("reject", 14),
+        ("recover", 14),
+        ("recover", 15),
+        ("route", 14),
+    ],
+)
+async def test_the_other_keys_of_the_wrong_type_are_named_too(bench: Bench, script: str, at: int) -> None:
+    call = CALLS[script](bench)
+    bench.spoil(call.keys[at], "zset" if bench.kind(call.keys[at]) in ("hash", "string", "stream") else "string")
+    if script == "register" and at == 0:
+        bench.spoil(call.keys[at], "string")
+    if script == "recover" and at == 14 or script == "note" and at == 1:
+        bench.spoil(call.keys[at], "hash")
+    before = bench.space()
+    with pytest.raises(QueueCorruptedError, match="holds a"):
+        await bench.call(call.name, call.keys, call.arguments)
+    assert bench.space() == before
+
+
+async def test_a_broken_presence_is_nobody(bench: Bench) -> None:
+    bench.spoil(bench.layout.presence("account"), "string")
+    assert bench.run(*_words(bench, "heard")) == [b"ok", [[], []]]
+
+
+async def test_a_broken_job_counter_does_not_stop_a_registration(bench: Bench) -> None:
+    bench.spoil(bench.key("id"), "list")
+    assert bench.run(*_words(bench, "register"))[1] == b"changed"
+
+
+# Jobs whose hash is broken
+
+Break = Callable[[Bench, str], object]
+
+
+def _set(field: str, value: str) -> Break:
+    return lambda bench, key: bench.redis.hset(key, field, value)
+
+
+def _without(*fields: str) -> Break:
+    return lambda bench, key: bench.redis.hdel(key, *fields)
+
+
+NO_JOB: dict[str, Break] = {
+    "gone": lambda bench, key: bench.redis.delete(key),
+    **{f"a {kind}": (lambda bench, key, kind=kind: bench.spoil(key, kind)) for kind in WRONG if kind != "hash"},
+    "empty": lambda bench, key: bench.spoil(key, "hash"),
+}
+TORN: dict[str, Break] = {"no name": _without("name"), "no data": _without("data")}
+ODD: dict[str, Break] = {
+    "no opts": _without("opts"),
+    "opts no JSON": _set("opts", "{"),
+    "opts no object": _set("opts", "[1]"),
+    "opts deep": _set("opts", "[" * 2000),
+    "data no JSON": _set("data", "\xff{"),
+    "parent key of nothing": _set("parentKey", "x"),
+    "parent key empty": _set("parentKey", ""),
+    "parent key that ends": _set("parentKey", "x:"),
+    "parent no JSON": lambda bench, key: bench.redis.hset(key, mapping={"parentKey": "a:b:c", "parent": "{"}),
+    "parent no object": lambda bench, key: bench.redis.hset(key, mapping={"parentKey": "a:b:c", "parent": "7"}),
+    "parent of numbers": lambda bench, key: bench.redis.hset(
+        key, mapping={"parentKey": "a:b:c", "parent": '{"id":1,"queueKey":{}}'}
+    ),
+    "deduplicated by nothing": _set("deid", ""),
+    "deduplicated by a hash": lambda bench, key: (
+        bench.redis.hset(key, "deid", "one"),
+        bench.spoil(bench.key("de:one"), "hash"),
+        bench.spoil(bench.key("dn:one"), "string"),
+    ),
+    "followed by garbage": lambda bench, key: (
+        bench.redis.hset(key, "deid", "one"),
+        bench.redis.hset(bench.key("dn:one"), mapping={"name": "x", "data": "x", "opts": '{"de":7}'}),
+    ),
+    **{
+        f"{field} {value!r}": _set(field, value)
+        for field in ("timestamp", "delay", "priority", "atm", "ats", "stc", "processedOn")
+        for value in GARBAGE
+    },
+}
+
+
+@pytest.mark.parametrize("fault", NO_JOB)
+@pytest.mark.parametrize("line", ["wait", "prioritized", "delayed"])
+async def test_take_passes_over_what_is_no_job(bench: Bench, fault: str, line: str) -> None:
+    _line_up(bench, line)
+    NO_JOB[fault](bench, bench.key("b"))
+    taken = _take(bench)
+    assert taken_ids(taken) == [b"a", b"c"]
+    assert taken[1] == [b"b"]
+    assert bench.places("b") == []
+    assert bench.kind(bench.key("b")) != "hash" or fault == "empty", "no ghost of a job is left"
+
+
+@pytest.mark.parametrize("fault", TORN)
+@pytest.mark.parametrize("line", ["wait", "prioritized", "delayed"])
+async def test_take_shows_a_torn_job_among_the_failed(bench: Bench, fault: str, line: str) -> None:
+    _line_up(bench, line)
+    TORN[fault](bench, bench.key("b"))
+    taken = _take(bench)
+    assert taken_ids(taken) == [b"a", b"c"]
+    assert taken[1] == [b"b"]
+    assert bench.places("b") == ["failed"]
+    assert b"lost its name or its data" in _field(bench, "b", "failedReason")
+
+
+@pytest.mark.parametrize("fault", ODD)
+@pytest.mark.parametrize("line", ["wait", "prioritized", "delayed"])
+async def test_take_hands_out_an_odd_job_like_any_other(bench: Bench, fault: str, line: str) -> None:
+    _line_up(bench, line)
+    ODD[fault](bench, bench.key("b"))
+    assert sorted(taken_ids(_take(bench))) == [b"a", b"b", b"c"]
+    assert [bench.places(job) for job in "abc"] == [["active"]] * 3
+
+
+async def test_take_passes_over_thousands_of_dead_ids(bench: Bench) -> None:
+    bench.redis.delete(bench.key("wait"))
+    bench.add(ADD("alive"))
+    bench.redis.rpush(bench.key("wait"), *(f"dead-{number}" for number in range(2500)))
+    calls = 0
+    while (taken := _take(bench, 1)) and not taken[0]:
+        calls += 1
+        assert taken[4] == 1, "more is waiting"
+        assert calls < 10
+    assert taken_ids(taken) == [b"alive"]
+
+
+@pytest.mark.parametrize("kind", ["completed", "failed", "retry", "later", "back"])
+@pytest.mark.parametrize("fault", [*NO_JOB, *TORN, *ODD])
+async def test_settle_ends_the_neighbours_of_a_broken_job(bench: Bench, fault: str, kind: str) -> None:
+    bench.redis.delete(bench.key("delayed"), bench.key("completed"), bench.key("failed"))
+    (NO_JOB | TORN | ODD)[fault](bench, bench.key(VICTIM))
+    words = [word for job in ("held-1", VICTIM, "held-3") for word in outcome(kind, job, value="{}", number=HOUR, count="5")]
+    reply = bench.run("settle", bench.layout.broker.all, [*order(0), *words])
+    there = {"completed": "completed", "failed": "failed", "back": "wait"}.get(kind, "delayed")
+    gone = fault in NO_JOB and fault != "empty"
+    assert reply[2] == [b"settled", b"gone" if gone else b"settled", b"settled"]
+    assert [bench.places(job) for job in ("held-1", "held-3")] == [[there]] * 2
+    assert len(bench.places(VICTIM)) == (0 if gone else 1)
+    assert not bench.redis.exists(bench.key(f"{VICTIM}:lock"))
+
+
+@pytest.mark.parametrize("fault", [*NO_JOB, *TORN, *ODD])
+async def test_route_delivers_the_neighbours_of_a_broken_job(bench: Bench, fault: str) -> None:
+    (NO_JOB | TORN | ODD)[fault](bench, bench.key(VICTIM))
+    reply = bench.run(*_words(bench, "route"))
+    whole = fault in ODD
+    assert reply[2] == [b"routed", b"routed" if whole else b"gone", b"routed"]
+    for job in ("held-1", "held-3", *([VICTIM] if whole else [])):
+        assert bench.places(job) == ["completed"]
+        assert all(len(bench.places(job, queue=service)) == 1 for service in ("account", "shipping"))
+    if not whole:
+        assert bench.places(VICTIM, queue="account") == bench.places(VICTIM, queue="shipping") == []
+    if fault in TORN:
+        assert bench.places(VICTIM) == ["failed"]
+
+
+@pytest.mark.parametrize("fault", [*NO_JOB, *TORN, *ODD])
+async def test_recover_puts_back_the_neighbours_of_a_broken_job(bench: Bench, fault: str) -> None:
+    bench.redis.delete(*(bench.key(f"{job}:lock") for job in ("held-1", VICTIM, "held-3")))
+    bench.redis.sadd(bench.key("stalled"), "held-1", VICTIM, "held-3")
+    (NO_JOB | TORN | ODD)[fault](bench, bench.key(VICTIM))
+    assert bench.run(*_words(bench, "recover"))[0] == b"ok"
+    assert [bench.places(job) for job in ("held-1", "held-3", "stalled-1")] == [["wait"]] * 3
+    assert "active" not in bench.places(VICTIM)
+
+
+@pytest.mark.parametrize("fault", [*NO_JOB, *TORN, *ODD])
+async def test_retention_drops_broken_jobs_too(bench: Bench, fault: str) -> None:
+    (NO_JOB | TORN | ODD)[fault](bench, bench.key("done-1"))
+    words = outcome("completed", "held-1", value="{}", count="1")
+    bench.run("settle", bench.layout.broker.all, [*order(0), *words])
+    assert bench.redis.zrange(bench.key("completed"), 0, -1) == [b"held-1"]
+    assert not bench.redis.exists(bench.key("done-1"))
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize(
+    "key", ["account:parent", "account:parent:dependencies", "account:parent:processed", "account:wait", "account:meta"]
+)
+async def test_a_child_whose_parent_can_not_be_told_fails_and_can_be_redriven(bench: Bench, key: str, kind: str) -> None:
+    right = {"parent": "hash", "dependencies": "set", "processed": "hash", "wait": "list", "meta": "hash"}
+    if right[key.rpartition(":")[2]] == kind:
+        pytest.skip("the right type")
+    parent, child = f"{bench.layout.prefix}:account:parent", bench.key("held-1")
+    bench.redis.hset(parent, "name", "parent")
+    bench.redis.sadd(f"{parent}:dependencies", child)
+    bench.redis.zadd(f"{bench.layout.prefix}:account:waiting-children", {"parent": 1})
+    bench.redis.hset(child, "parentKey", parent)
+    bench.spoil(f"{bench.layout.prefix}:{key}", kind)
+    before = {name: dump for name, dump in bench.space().items() if name.startswith("account:")}
+    words = [*outcome("completed", "held-1", value="{}"), *outcome("completed", "held-2", value="{}")]
+    reply = bench.run("settle", bench.layout.broker.all, [*order(0), *words])
+    assert reply[2] == [b"settled"] * 2
+    assert (bench.places("held-1"), bench.places("held-2")) == (["failed"], ["completed"])
+    assert key.encode() in _field(bench, "held-1", "failedReason")
+    assert {name: dump for name, dump in bench.space().items() if name.startswith("account:")} == before
+
+
+@pytest.mark.parametrize(("children", "reason"), [("dependencies", b"pending"), ("unsuccessful", b"failed child")])
+async def test_a_job_with_children_left_is_not_completed(bench: Bench, children: str, reason: bytes) -> None:
+    key = f"{bench.key('held-1')}:{children}"
+    bench.redis.execute_command(*(("SADD", key, "x") if children == "dependencies" else ("ZADD", key, 1, "x")))  # type: ignore[no-untyped-call]
+    bench.run("settle", bench.layout.broker.all, [*order(0), *outcome("completed", "held-1", value="{}")])
+    assert bench.places("held-1") == ["failed"]
+    assert reason in _field(bench, "held-1", "failedReason")
+
+
+async def test_a_job_that_somebody_took_out_of_active_ends_all_the_same(bench: Bench) -> None:
+    bench.redis.delete(bench.key("active"))
+    assert bench.run(*_words(bench, "settle"))[2] == [b"settled"] * 6
+    assert all(len(bench.places(f"held-{number}")) == 1 for number in range(2, 7))
+
+
+# Big batches
+
+MANY = 9_000
+
+
+@pytest.fixture
+async def many(redis_server: str, prefix: str) -> AsyncIterator[tuple[Bench, list[str]]]:
+    bench = Bench(redis_server, prefix)
+    jobs = [f"event-{number:05}" for number in range(MANY)]
+    assert bench.add(*(ADD(job, copy=OPTS) for job in jobs))[2::2] == [b"added"] * MANY
+    assert bench.redis.llen(bench.key("wait", queue="order")) == MANY
+    assert len(bench.take(MANY)) == MANY
+    yield bench, jobs
+    await bench.close()
+
+
+async def test_a_take_of_thousands_keeps_the_order(many: tuple[Bench, list[str]]) -> None:
+    bench, jobs = many
+    bench.add(*(ADD(f"more-{job}") for job in jobs), *(ADD(f"urgent-{job}", priority=1) for job in jobs))
+    taken = bench.take(2 * MANY - 1, token="other")
+    assert taken[:MANY] == [f"more-{job}".encode() for job in jobs]
+    assert taken[MANY:] == [f"urgent-{job}".encode() for job in jobs[:-1]]
+
+
+async def test_thousands_are_settled_and_trimmed(many: tuple[Bench, list[str]]) -> None:
+    bench, jobs = many
+    for kind, place in (("back", "wait"), ("completed", "completed")):
+        words = [word for job in reversed(jobs) for word in outcome(kind, job, value="{}")]
+        assert bench.run("settle", bench.layout.broker.all, [*order(MANY), *words])[2] == [b"settled"] * MANY
+        assert place in ("wait", *bench.places(jobs[0]))
+    bench.add(ADD("last"))
+    bench.take(1)
+    bench.run("settle", bench.layout.broker.all, [*order(0), *outcome("completed", "last", value="{}", count="1")])
+    assert bench.redis.zcard(bench.key("completed")) == 1
+
+
+async def test_thousands_are_routed(many: tuple[Bench, list[str]]) -> None:
+    bench, jobs = many
+    call = CALLS["route"](bench)
+    words = [*call.arguments[:6], 0, *call.arguments[7:15], 2, 1, 2, "{}", MANY]
+    for job in jobs:
+        words += [job, TOKEN, job, f"digest-{job}", ""]
+    assert bench.run("route", call.keys, words)[2] == [b"routed"] * MANY
+    assert all(bench.redis.llen(bench.key("wait", queue=service)) == MANY for service in ("account", "shipping"))
+
+
+async def test_thousands_are_renewed_and_recovered(many: tuple[Bench, list[str]]) -> None:
+    bench, jobs = many
+    words = [word for job in jobs for word in (job, TOKEN)]
+    assert bench.run("renew", bench.layout.broker.all, [30_000, *words]) == [b"ok", []]
+    bench.run(*_words(bench, "recover"))
+    bench.redis.delete(bench.key("stalled-check"), *(bench.key(f"{job}:lock") for job in jobs))
+    recovered = bench.run(*_words(bench, "recover"))[1]
+    assert isinstance(recovered, list)
+    assert len(recovered) == MANY
+
+
+async def test_thousands_that_are_due_are_taken(many: tuple[Bench, list[str]]) -> None:
+    bench, jobs = many
+    words = [word for job in jobs for word in outcome("later", job, number=HOUR)]
+    bench.run("settle", bench.layout.broker.all, [*order(0), *words])
+    bench.redis.zadd(bench.key("delayed"), dict.fromkeys(jobs, 1))
+    taken: list[bytes] = []
+    while batch := bench.take(MANY, token="other"):
+        taken += batch
+    assert taken == [job.encode() for job in jobs]
+
+
+# A full Redis
+
+
+@pytest.mark.parametrize("script", CALLS)
+async def test_a_full_redis_refuses_a_call_as_a_whole_or_does_all_of_it(
+    start_server: StartServer, prefix: str, script: str
+) -> None:
+    bench = Bench(start_server(), prefix)
+    bench.populate()
+    call = CALLS[script](bench)
+    before = bench.space()
+    bench.redis.config_set("maxmemory", 1)
+    try:
+        await bench.call(call.name, call.keys, call.arguments)
+        done = True
+    except RedisOutOfMemoryError:
+        done = False
+        assert bench.space() == before
+    bench.redis.config_set("maxmemory", 0)
+    assert done == (script in FULL_ALLOWED)
+    if not done:
+        await bench.call(call.name, call.keys, call.arguments)
+        assert bench.space() != before
+    await bench.close()
+
+
+FULL_ALLOWED = ("take", "settle", "renew", "registrations", "heard")
+"""What must go on in a full Redis, or work in hand is done twice and nothing ever gets free."""
+
+
+def _words(bench: Bench, script: str) -> tuple[str, tuple[str, ...], tuple[str | bytes | int | float, ...]]:
+    call = CALLS[script](bench)
+    return call.name, call.keys, call.arguments
+
+
+def _line_up(bench: Bench, line: str) -> None:
+    bench.redis.delete(bench.key("wait"), bench.key("prioritized"), bench.key("delayed"))
+    bench.add(*(ADD(job, priority=int(line == "prioritized"), delay=HOUR * (line == "delayed")) for job in "abc"))
+    if line == "delayed":
+        bench.redis.zadd(bench.key("delayed"), {"a": 1, "b": 2, "c": 3})
+
+
+def _take(bench: Bench, count: int = 10) -> list[list[bytes]]:
+    taken = bench.run("take", bench.layout.broker.all, order(count, token="new"))[1]
+    assert isinstance(taken, list)
+    return taken
+
+
+def _field(bench: Bench, job: str, field: str) -> bytes:
+    return bytes(bench.redis.hget(bench.key(job), field) or b"")
+
+
+def _bytes(value: object) -> bytes:
+    assert isinstance(value, bytes)
+    return value
