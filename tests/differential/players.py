@@ -186,9 +186,7 @@ def _outcome(outcome: Outcome, job: QueuedJob) -> OurOutcome:
         case "completed":
             return OurOutcome.completed(job, outcome.value.encode(), keep=keep)
         case "failed":
-            return OurOutcome.failed(
-                job, outcome.value, stacktrace=stacktrace, attempts=outcome.number, keep=keep
-            )
+            return OurOutcome.failed(job, outcome.value, stacktrace=stacktrace, attempts=outcome.number, keep=keep)
         case "retry":
             return OurOutcome.retry(job, outcome.value, stacktrace=stacktrace, delay=outcome.number / 1000)
         case "later":

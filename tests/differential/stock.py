@@ -109,7 +109,13 @@ class Stock:
         keep = {"count": outcome.count, "age": outcome.age}
         keep = {name: limit for name, limit in keep.items() if limit is not None} or {"count": -1}
         # One token for both: it lets go of this job, and holds the next.
-        opts = {"token": token, "keepJobs": keep, "lockDuration": LOCK, "attempts": outcome.number, "maxMetricsSize": ""}
+        opts = {
+            "token": token,
+            "keepJobs": keep,
+            "lockDuration": LOCK,
+            "attempts": outcome.number,
+            "maxMetricsSize": "",
+        }
         fields, field = b"", "returnvalue"
         if outcome.kind == "failed":
             fields, field = msgpack.packb(["stacktrace", json.dumps([outcome.value])]), "failedReason"

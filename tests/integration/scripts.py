@@ -52,7 +52,9 @@ class Bench:
         """As the product calls it: errors are ours."""
         return await self._caller.call(name, keys, arguments, patience=0)
 
-    def run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument], *, again: bool = False) -> list[object]:
+    def run(
+        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], *, again: bool = False
+    ) -> list[object]:
         """The bare script, which must not raise."""
         words = (*keys, int(again), *arguments)
         reply: list[object] = self.redis.eval(load_script(name).text, len(keys), *words)  # type: ignore[no-untyped-call]
@@ -77,6 +79,18 @@ class Bench:
             name = key.decode(errors="surrogateescape").removeprefix(f"{self.layout.prefix}:")
             if without is None or not name.startswith(without):
                 found[name] = bytes(self.redis.dump(key) or b"")
+        return found
+
+    def shape(self) -> dict[str, tuple[str, int]]:
+        """The key space without its values: type and size of each key."""
+        sizes = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD", "hash": "HLEN", "stream": "XLEN", "string": "EXISTS"}
+        found = {}
+        for name in self.space():
+            kind = self.kind(f"{self.layout.prefix}:{name}")
+            # The sets of the duplicate window are named by the clock.
+            shown = name if not name.startswith("seen:") else "seen"
+            size = self.redis.execute_command(sizes[kind], f"{self.layout.prefix}:{name}")  # type: ignore[no-untyped-call]
+            found[shown] = (kind, int(size) + (found[shown][1] if shown in found else 0))
         return found
 
     def places(self, job: str, *, queue: str = "broker") -> list[str]:
@@ -106,7 +120,13 @@ class Bench:
         self.run("settle", self.layout.broker.all, [*order(0), *settle])
         self.redis.delete(self.key("stalled-1:lock"))
         self.redis.sadd(self.key("stalled"), "stalled-1")
-        self.add(ADD("wait-1"), ADD("wait-2"), ADD("urgent-1", priority=2), ADD("later-1", delay=HOUR), ADD("due-1", delay=HOUR))
+        self.add(
+            ADD("wait-1"),
+            ADD("wait-2"),
+            ADD("urgent-1", priority=2),
+            ADD("later-1", delay=HOUR),
+            ADD("due-1", delay=HOUR),
+        )
         self.redis.zadd(self.key("delayed"), {"due-1": 1})
         self.redis.hset(self.key("meta"), mapping={"max": 1000, "duration": 1000, "concurrency": 1000})
         self.run("register", CALLS["register"](self).keys, ["account", "{}", 1])
@@ -189,7 +209,9 @@ def _recover(bench: Bench) -> Call:
 
 
 def _reject(bench: Bench) -> Call:
-    return Call("reject", (*bench.layout.broker.all, bench.layout.rejected("broker")), (1, 10, "rejected-1", "X", "{}", "why"))
+    return Call(
+        "reject", (*bench.layout.broker.all, bench.layout.rejected("broker")), (1, 10, "rejected-1", "X", "{}", "why")
+    )
 
 
 def _register(bench: Bench) -> Call:

@@ -96,9 +96,8 @@ async def test_publish_with_a_broken_own_queue_refuses_only_the_direct_copies(be
         bench.spoil(broken, kind)
         before = {name: dump for name, dump in bench.space().items() if name.startswith("order:")}
         reply = bench.add(ADD(f"with-{number}", copy=OPTS), ADD(f"without-{number}"))
-        assert reply[::2][1:] == [b"added"]
-        assert reply[1] == f"with-{number}".encode()
-        assert str(reply[2]).startswith(f"b'{broken} ")
+        assert _bytes(reply[2]).startswith(f"{broken} ".encode())
+        assert reply[4] == b"added"
         assert (bench.places(f"with-{number}"), bench.places(f"without-{number}")) == ([], ["wait"])
         assert {name: dump for name, dump in bench.space().items() if name.startswith("order:")} == before
         bench.redis.delete(broken)
@@ -270,7 +269,7 @@ async def test_take_hands_out_an_odd_job_like_any_other(bench: Bench, fault: str
 async def test_take_passes_over_thousands_of_dead_ids(bench: Bench) -> None:
     bench.redis.delete(bench.key("wait"))
     bench.add(ADD("alive"))
-    bench.redis.rpush(bench.key("wait"), *(f"dead-{number}" for number in range(2500)))
+    bench.redis.rpush(bench.key("wait"), *(f"nobody-{number}" for number in range(2500)))
     calls = 0
     while (taken := _take(bench, 1)) and not taken[0]:
         calls += 1
@@ -284,7 +283,9 @@ async def test_take_passes_over_thousands_of_dead_ids(bench: Bench) -> None:
 async def test_settle_ends_the_neighbours_of_a_broken_job(bench: Bench, fault: str, kind: str) -> None:
     bench.redis.delete(bench.key("delayed"), bench.key("completed"), bench.key("failed"))
     (NO_JOB | TORN | ODD)[fault](bench, bench.key(VICTIM))
-    words = [word for job in ("held-1", VICTIM, "held-3") for word in outcome(kind, job, value="{}", number=HOUR, count="5")]
+    words = [
+        word for job in ("held-1", VICTIM, "held-3") for word in outcome(kind, job, value="{}", number=HOUR, count="5")
+    ]
     reply = bench.run("settle", bench.layout.broker.all, [*order(0), *words])
     there = {"completed": "completed", "failed": "failed", "back": "wait"}.get(kind, "delayed")
     gone = fault in NO_JOB and fault != "empty"
@@ -332,7 +333,9 @@ async def test_retention_drops_broken_jobs_too(bench: Bench, fault: str) -> None
 @pytest.mark.parametrize(
     "key", ["account:parent", "account:parent:dependencies", "account:parent:processed", "account:wait", "account:meta"]
 )
-async def test_a_child_whose_parent_can_not_be_told_fails_and_can_be_redriven(bench: Bench, key: str, kind: str) -> None:
+async def test_a_child_whose_parent_can_not_be_told_fails_and_can_be_redriven(
+    bench: Bench, key: str, kind: str
+) -> None:
     right = {"parent": "hash", "dependencies": "set", "processed": "hash", "wait": "list", "meta": "hash"}
     if right[key.rpartition(":")[2]] == kind:
         pytest.skip("the right type")

@@ -4,7 +4,7 @@
   ARGV  1 again  2 'log' | 'progress'  3 the job's id  4 the line, or the progress as JSON  5 '1' with the events stream
   Result  {'ok', 1 if it was noted, 0 if the job is gone} or {'corrupt', what is wrong}
   Atomic  the whole. A job that is gone is not made anew, as in BullMQ's addLog and updateProgress.
-  Repeat  does no harm: a line is not added twice in a row.
+  Repeat  does no harm: a line is not added twice in a row, nor the same progress told twice.
 ]]
 --@include queue
 
@@ -13,8 +13,9 @@ local corrupt = misfit(job, 'hash') or misfit(log, 'list') or misfit(events, 'st
 if corrupt then return {'corrupt', corrupt} end
 if rcall('EXISTS', job) == 0 then return {'ok', 0} end
 if ARGV[2] == 'progress' then
+  if ARGV[1] == '1' and rcall('HGET', job, 'progress') == ARGV[4] then return {'ok', 1} end
   rcall('HSET', job, 'progress', ARGV[4])
-  if ARGV[5] == '1' then rcall('XADD', events, '*', 'event', 'progress', 'jobId', ARGV[3], 'data', ARGV[4]) end
+  emit({events = events}, {stream = ARGV[5] == '1'}, 'progress', 'jobId', ARGV[3], 'data', ARGV[4])
 elseif ARGV[1] == '0' or rcall('LINDEX', log, -1) ~= ARGV[4] then
   rcall('RPUSH', log, ARGV[4])
 end

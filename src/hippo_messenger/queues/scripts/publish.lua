@@ -13,7 +13,7 @@
 --@include window
 
 local queue, own, seen = queue_at(1), queue_at(15), KEYS[29]
-local stream, window = ARGV[2] == '1', tonumber(ARGV[3])
+local again, stream, window = ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3])
 local PARAMETERS = 9
 
 local copies = false
@@ -40,6 +40,8 @@ local function obstacle(id, data, copy)
   if held == 'none' then return nil end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
   if not is_same_event(key, data) then return 'taken' end
+  -- What the lost call added may have failed meanwhile.
+  if again and rcall('HGET', key, 'data') == data then return 'known' end
   if rcall('ZSCORE', queue.failed, id) then return 'failed' end
   return 'known'
 end
@@ -64,7 +66,7 @@ for at = 4, #ARGV, PARAMETERS do
     local number = rcall('INCR', queue.id)
     if job.id == '' then job.id = string.format('%.0f', number) end
     add_job(queue, meta, now, job)
-  elseif reason == 'known' then
+  elseif reason == 'known' and not again then
     ensure_max_events(queue, meta)
     rcall('INCR', queue.id)
     emit(queue, meta, 'duplicated', 'jobId', job.id)

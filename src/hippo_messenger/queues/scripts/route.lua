@@ -140,7 +140,7 @@ local function deliver(event)
 end
 
 trim_events(broker, meta)
-local statuses, touched = {}, {}
+local statuses, touched, ended = {}, {}, false
 for at, event in ipairs(events) do
   local returned = '{"duplicate":true}'
   if not event.status and not event.duplicate then
@@ -148,9 +148,12 @@ for at, event in ipairs(events) do
     for _, service in ipairs(event.routes) do touched[service] = true end
   end
   local status = event.status == 'lost' and 'lost' or release(broker, event.id, event.token)
-  if not status then
+  if not status and event.status == 'gone' then
+    if event.name or event.data then fail_torn(broker, meta, now, event.id, 'active') end
+    status = 'gone'
+  elseif not status then
     finish(broker, meta, now, {id = event.id, set = 'completed', field = 'returnvalue', value = returned, keep = keep})
-    status = event.duplicate and 'duplicate' or 'routed'
+    status, ended = event.duplicate and 'duplicate' or 'routed', true
   end
   statuses[at] = status
 end
@@ -167,5 +170,5 @@ mark_added(broker, meta)
 local order = {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]), max_bytes = tonumber(ARGV[6]),
   worker = ARGV[7], again = ARGV[1] == '1'}
 local taken = take(broker, meta, now, order)
-if #events > 0 then emit_if_drained(broker, meta, order, taken) end
+if ended then emit_if_drained(broker, meta, order, taken) end
 return {'ok', taken, statuses, parked}

@@ -28,7 +28,8 @@ end
 
 local function drop_finished(queue, meta, id)
   local key = queue.base .. id
-  local parent = parent_of(rpcall('HGET', key, 'parentKey'))
+  local parent_key = rpcall('HGET', key, 'parentKey')
+  local parent = type(parent_key) == 'string' and parent_of(parent_key)
   if parent and not parent_misfit(parent) then forget_child(parent, key, meta.stream) end
   remove_job(queue, id)
 end

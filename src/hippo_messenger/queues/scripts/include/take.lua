@@ -70,13 +70,11 @@ local function take_prioritized(queue, batch)
 end
 
 -- Shows what is left of a job among the failed ones, where somebody can mend it.
-local function fail_torn(queue, meta, now, batch)
-  for _, id in ipairs(batch.torn) do
-    local reason = 'its hash has lost its name or its data'
-    rcall('HSET', queue.base .. id, 'failedReason', reason, 'finishedOn', now)
-    rcall('ZADD', queue.failed, now, id)
-    emit(queue, meta, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'waiting')
-  end
+local function fail_torn(queue, meta, now, id, previous)
+  local reason = 'its hash has lost its name or its data'
+  rcall('HSET', queue.base .. id, 'failedReason', reason, 'finishedOn', now)
+  rcall('ZADD', queue.failed, now, id)
+  emit(queue, meta, 'failed', 'jobId', id, 'failedReason', reason, 'prev', previous)
 end
 
 -- Jobs that this token holds already: what an earlier try of this call took before its reply was lost.
@@ -138,7 +136,7 @@ local function take(queue, meta, now, order)
       if meta.concurrency then batch.room = math.min(batch.room, meta.concurrency - rcall('LLEN', queue.active)) end
       if batch.room > 0 then
         if take_waiting(queue, batch) and take_prioritized(queue, batch) then rcall('DEL', queue.pc) end
-        fail_torn(queue, meta, now, batch)
+        for _, id in ipairs(batch.torn) do fail_torn(queue, meta, now, id, 'waiting') end
         start_jobs(queue, meta, now, order, batch)
       end
       if rcall('LLEN', queue.wait) > 0 or rcall('ZCARD', queue.prioritized) > 0 then
