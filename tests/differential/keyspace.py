@@ -1,4 +1,4 @@
-"""The whole key space under one prefix as plain values, without what can't be equal: clocks, lock tokens, stream ids."""
+"""The whole key space under one prefix as plain values, without what can't be equal: clocks, lock tokens, ids."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def key_space(client: Redis, prefix: str, *, since: float) -> KeySpace:
 
 class _Reader:
     def __init__(self, client: Redis, prefix: str, since: float) -> None:
-        self._client = client
+        self._client: Any = client  # its types allow for bytes and clusters
         self._prefix = prefix
         self._since = since
 

@@ -1,4 +1,4 @@
-"""The two sides: each plays the same steps, one with stock scripts alone, the other with ours for what we do ourselves."""
+"""The two sides: each plays the same steps, one with stock scripts alone, the other with ours for what we do."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ class StockPlayer:
                 return None
 
     def _take(self, count: int, worker: str) -> list[str]:
-        token, taken = f"stock:{next(self._numbers)}", []
+        token = f"stock:{next(self._numbers)}"
+        taken: list[str] = []
         while len(taken) < count and (job := self._main.take(token, worker=worker)) is not None:
             taken.append(job)
             self._tokens[job] = token

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 from redis import Redis
 
 from tests.conftest import missing
@@ -158,7 +158,7 @@ class Stock:
         text, number_of_keys = _script(self._commands, name)
         names = [self.base + key for key in keys.split()]
         assert len(names) == number_of_keys, name
-        reply: object = self._client.eval(text, len(names), *names, *arguments)  # type: ignore[no-untyped-call]
+        reply: object = self._client.eval(text, len(names), *names, *arguments)
         assert not (isinstance(reply, int) and reply < 0), f"{name} answered {reply}"
         return reply
 

@@ -40,3 +40,5 @@ async def play_both(steps: Sequence[Step], source: str, url: str, prefix: str) -
                 assert found == expected, where
         finally:
             await hippo.close()
+            for key in client.scan_iter(f"{prefix[:-1]}-*", count=10_000):
+                client.delete(key)

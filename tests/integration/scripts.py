@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis import Redis
 
@@ -39,13 +40,17 @@ class Bench:
 
     def __init__(self, url: str, prefix: str) -> None:
         self.url = url
-        self.redis = Redis.from_url(url)
+        self.redis: Any = Redis.from_url(url)  # its types allow for text and clusters
         self.layout = Layout(prefix)
         self._connection = Connection.of(url, settings=Settings(prefix=prefix))
         self._caller = Caller(self._connection, observer=SilentObserver())
 
     async def close(self) -> None:
+        """Hang up, and leave nothing: the tests look at the whole key space, so it should stay small."""
         await self._connection.close()
+        keys = [*self._keys()]
+        for first in range(0, len(keys), 10_000):
+            self.redis.unlink(*keys[first : first + 10_000])
         self.redis.close()
 
     async def call(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> list[object]:
@@ -57,7 +62,7 @@ class Bench:
     ) -> list[object]:
         """The bare script, which must not raise."""
         words = (*keys, int(again), *arguments)
-        reply: list[object] = self.redis.eval(load_script(name).text, len(keys), *words)  # type: ignore[no-untyped-call]
+        reply: list[object] = self.redis.eval(load_script(name).text, len(keys), *words)
         return reply
 
     def key(self, name: str, *, queue: str = "broker") -> str:
@@ -67,15 +72,15 @@ class Bench:
         """Give a key another type."""
         command, *words = WRONG[kind]
         self.redis.delete(key)
-        self.redis.execute_command(command, key, *words)  # type: ignore[no-untyped-call]
+        self.redis.execute_command(command, key, *words)
 
     def kind(self, key: str) -> str:
         return bytes(self.redis.type(key)).decode()
 
     def space(self, *, without: str | None = None) -> KeySpace:
         """The whole key space; `without` leaves out the keys that begin with it."""
-        found = {}
-        for key in self.redis.scan_iter(f"{self.layout.prefix}:*", count=10_000):
+        found: KeySpace = {}
+        for key in self._keys():
             name = key.decode(errors="surrogateescape").removeprefix(f"{self.layout.prefix}:")
             if without is None or not name.startswith(without):
                 found[name] = bytes(self.redis.dump(key) or b"")
@@ -84,12 +89,12 @@ class Bench:
     def shape(self) -> dict[str, tuple[str, int]]:
         """The key space without its values: type and size of each key."""
         sizes = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD", "hash": "HLEN", "stream": "XLEN", "string": "EXISTS"}
-        found = {}
+        found: dict[str, tuple[str, int]] = {}
         for name in self.space():
             kind = self.kind(f"{self.layout.prefix}:{name}")
             # The sets of the duplicate window are named by the clock.
             shown = name if not name.startswith("seen:") else "seen"
-            size = self.redis.execute_command(sizes[kind], f"{self.layout.prefix}:{name}")  # type: ignore[no-untyped-call]
+            size = self.redis.execute_command(sizes[kind], f"{self.layout.prefix}:{name}")
             found[shown] = (kind, int(size) + (found[shown][1] if shown in found else 0))
         return found
 
@@ -98,6 +103,10 @@ class Bench:
         lists = [name for name in ("wait", "active") if self._listed(self.key(name, queue=queue), job)]
         sets = ("prioritized", "delayed", "completed", "failed")
         return lists + [name for name in sets if self.redis.zscore(self.key(name, queue=queue), job) is not None]
+
+    def _keys(self) -> Iterator[bytes]:
+        keys: Iterator[bytes] = self.redis.scan_iter(f"{self.layout.prefix}:*", count=10_000)
+        return keys
 
     def _listed(self, key: str, job: str) -> bool:
         return job.encode() in self.redis.lrange(key, 0, -1)
