@@ -77,6 +77,11 @@ class HippoWorker:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def messenger(self) -> HippoMessenger:
+        """The messenger of the service that it works for."""
+        return self._messenger
+
     def on(self, *models: type[Data]) -> Callable[[Processor[Data]], Processor[Data]]:
         """Make the decorated function the processor of these events.
 

@@ -146,10 +146,12 @@ class Catalogue:
         return found
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Catalogue:
-        """The catalogue that `HIPPO_CATALOGUE` names, else Golden Hippo's."""
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, *, search_path: Path | None = None
+    ) -> Catalogue:
+        """The catalogue that `HIPPO_CATALOGUE` names, else Golden Hippo's; see `load`."""
         variables = os.environ if environ is None else environ
-        return cls.load(variables.get(_VARIABLE) or _SHIPPED)
+        return cls.load(variables.get(_VARIABLE) or _SHIPPED, search_path=search_path)
 
 
 class DeprecationNotices:

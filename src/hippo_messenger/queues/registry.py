@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 from hippo_messenger.errors import InvalidRegistrationError
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
-from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.registration import Registration, Registrations
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "Standing"]
 
 _REMEMBERED = 24 * 3600.0
 """How long (s) an instance that was not heard of again stays in the presence of its service."""
 
 _log = logging.getLogger("hippo_messenger")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One queue at a moment."""
+
+    queue: str
+    listens_to: tuple[str, ...]
+    last_heard: float | None
+    """How many seconds ago its service said that it is there."""
+    waiting: int
+    active: int
+    delayed: int
+    completed: int
+    failed: int
 
 
 class Registry:
@@ -70,15 +86,19 @@ class Registry:
         arguments = (service, instance, round(_REMEMBERED * 1000))
         return bool((await self._caller.call("presence", keys, arguments, patience=patience))[0])
 
-    async def last_heard(self, services: Sequence[str]) -> dict[str, tuple[float, ...]]:
-        """For each service how many seconds ago each of its instances was heard of, the latest first."""
-        keys = [self._layout.presence(service) for service in services]
-        (heard,) = await self._caller.call("heard", keys, (), patience=0)
-        ages = cast("Sequence[Sequence[int]]", heard)
-        return {
-            service: tuple(max(age, 0) / 1000 for age in of_service)
-            for service, of_service in zip(services, ages, strict=True)
-        }
+    async def standings(self) -> list[Standing]:
+        """How every registered service stands, by name, and the broker's queue before them."""
+        registered = sorted((await self.load()).by_service.items())
+        queues = [BROKER_QUEUE, *(service for service, _ in registered)]
+        keys = [key for queue in queues for key in (self._layout.presence(queue), *self._layout.queue(queue).all)]
+        (found,) = await self._caller.call("standings", keys, (), patience=0)
+        listens_to = [(), *(tuple(sorted(entry.listens_to)) for _, entry in registered)]
+        return [
+            Standing(queue, listening, None if heard < 0 else heard / 1000, *counts)
+            for queue, listening, (heard, *counts) in zip(
+                queues, listens_to, cast("Sequence[Sequence[int]]", found), strict=True
+            )
+        ]
 
 
 def _readable(entries: Iterable[tuple[bytes, bytes]]) -> list[Registration]:

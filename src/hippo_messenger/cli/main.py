@@ -1,0 +1,82 @@
+"""The command `hippo`: puts the subcommands together, and turns what goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hippo_messenger.cli.broker import broker
+from hippo_messenger.cli.dev import dev
+from hippo_messenger.cli.output import complain, package_version
+from hippo_messenger.cli.send import send
+from hippo_messenger.cli.services import services
+from hippo_messenger.cli.worker import worker
+from hippo_messenger.errors import ConfigurationError, EventError, HippoError
+
+__all__ = ["app", "main"]
+
+_DEBUG = "--debug"
+_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""Click's; typer brings a click of its own, or takes the installed one."""
+
+app = typer.Typer(
+    name="hippo",
+    help="Typed events between services, over the Redis they already run.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (dev, broker, worker, send, services):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hippo {package_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """Typed events between services, over the Redis they already run."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(_MISUSED)
+
+
+def main() -> None:
+    """Run the command line; exit code 0 is done, 1 failed, 2 misused, 130 interrupted."""
+    words = [word for word in sys.argv[1:] if word != _DEBUG]
+    debug = _DEBUG in sys.argv[1:]
+    try:
+        sys.exit(app(words, standalone_mode=False) or 0)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(_FAILED)
+    except _UsageError as error:
+        complain(_usage_of(error))
+        sys.exit(_MISUSED)
+    except HippoError as error:
+        if debug:
+            raise
+        complain(str(error))
+        sys.exit(_MISUSED if isinstance(error, ConfigurationError | EventError) else _FAILED)
+
+
+def _usage_of(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    command = "hippo" if context is None else context.command_path
+    message = getattr(error, "format_message", error.__str__)()
+    return f"{message.rstrip('.')}; see {command} --help"

@@ -1,0 +1,74 @@
+"""`hippo send`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from hippo_messenger.catalogue.model import EventType, Service
+from hippo_messenger.cli.options import (
+    CatalogueOption,
+    PrefixOption,
+    RedisOption,
+    member_of,
+    read_catalogue,
+    read_settings,
+)
+from hippo_messenger.cli.output import run
+from hippo_messenger.errors import ConfigurationError, UnknownEventTypeError, UnknownServiceError
+from hippo_messenger.messenger import HippoMessenger
+
+__all__ = ["send"]
+
+_STDIN = "-"
+
+
+def send(
+    event: Annotated[str, typer.Argument(help="The event type, such as ORDER_SUCCESS.")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="Its data as a JSON object; - reads stdin.")],
+    sender: Annotated[str, typer.Option("--from", metavar="SERVICE", help="The service that sends it.")],
+    event_id: Annotated[str | None, typer.Option("--id", help="Sent again under one id it is delivered once.")] = None,
+    delay: Annotated[float, typer.Option(help="Seconds before it is routed.")] = 0,
+    priority: Annotated[int, typer.Option(help="0 goes first, then 1 and so on.")] = 0,
+    notify_self: Annotated[bool, typer.Option("--notify-self", help="A copy for the sender too.")] = False,
+    redis: RedisOption = None,
+    catalogue: CatalogueOption = None,
+    prefix: PrefixOption = None,
+) -> None:
+    """Send one event, and print its id."""
+    known = read_catalogue(catalogue)
+    event_type: EventType = member_of(known.event_types, event, unknown=UnknownEventTypeError)
+    service: Service = member_of(known.services, sender, unknown=UnknownServiceError)
+    fields = _fields(sys.stdin.read() if data == _STDIN else data)
+
+    async def send_it() -> str:
+        messenger = HippoMessenger(
+            service_name=service, redis_connection=redis, catalogue=known, settings=read_settings(prefix)
+        )
+        async with messenger:
+            # A mistake in the address is told at once, not after the time that a send may take.
+            await messenger.connection.open()
+            return await messenger.send(
+                event_type=event_type,
+                data=fields,
+                event_id=event_id,
+                delay=delay,
+                priority=priority,
+                notify_self=notify_self,
+            )
+
+    print(run(send_it()))
+
+
+def _fields(text: str) -> Mapping[str, object]:
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"expected the data as a JSON object, got {text[:60]!r}: {error}") from None
+    if not isinstance(fields, dict):
+        raise ConfigurationError(f"expected the data as a JSON object, got {text[:60]!r}")
+    return fields

@@ -1,0 +1,65 @@
+"""`hippo worker`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hippo_messenger.cli.output import run, show_logs
+from hippo_messenger.errors import ConfigurationError
+from hippo_messenger.worker import HippoWorker
+
+__all__ = ["worker"]
+
+
+def worker(
+    address: Annotated[
+        str, typer.Argument(metavar="MODULE:WORKER", help="A HippoWorker, or a function that makes one.")
+    ],
+    register: Annotated[bool, typer.Option(help="Register the service before it works.")] = True,
+) -> None:
+    """Register a service and run its worker until SIGINT or SIGTERM; a second signal doesn't wait for processors."""
+    show_logs()
+
+    async def work() -> None:
+        found = await _load(address)
+        async with found.messenger as messenger:
+            await messenger.connection.open()
+            if register:
+                await messenger.register()
+            await found.run()
+
+    run(work())
+
+
+async def _load(address: str) -> HippoWorker:
+    module_name, _, attribute = address.partition(":")
+    if not module_name or not attribute:
+        raise ConfigurationError(f'expected a worker as "module:worker", got {address!r}')
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise ConfigurationError(f"{module_name} can't be loaded: {error}") from error
+        raise ConfigurationError(
+            f"there is no module {module_name!r} in {Path.cwd()} or on the path; give it as in an import"
+        ) from None
+    found = getattr(module, attribute, None)
+    if found is None:
+        close = get_close_matches(attribute, vars(module), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigurationError(f"expected a worker at {address!r}, but {module_name} has no {attribute!r}{hint}")
+    if callable(found) and not isinstance(found, HippoWorker):
+        found = found()
+        if inspect.isawaitable(found):
+            found = await found
+    if not isinstance(found, HippoWorker):
+        raise ConfigurationError(f"expected a HippoWorker at {address!r}, got {type(found).__name__}")
+    return found
