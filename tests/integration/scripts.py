@@ -247,8 +247,12 @@ def _registrations(bench: Bench) -> Call:
     return Call("registrations", (bench.layout.registry, bench.layout.registry_version), ())
 
 
-def _heard(bench: Bench) -> Call:
-    return Call("heard", (bench.layout.presence("account"), bench.layout.presence("billing")), ())
+def _standings(bench: Bench) -> Call:
+    layout = bench.layout
+    queues = ("broker", "account")
+    return Call(
+        "standings", tuple(key for name in queues for key in (layout.presence(name), *layout.queue(name).all)), ()
+    )
 
 
 CALLS: dict[str, Callable[[Bench], Call]] = {
@@ -264,6 +268,6 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "note": _note,
     "progress": _progress,
     "registrations": _registrations,
-    "heard": _heard,
+    "standings": _standings,
 }
 """One call of each script, on a populated bench."""

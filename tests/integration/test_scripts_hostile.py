@@ -170,9 +170,11 @@ async def test_the_other_keys_of_the_wrong_type_are_named_too(bench: Bench, scri
     assert bench.space() == before
 
 
-async def test_a_broken_presence_is_nobody(bench: Bench) -> None:
-    bench.spoil(bench.layout.presence("account"), "string")
-    assert bench.run(*_words(bench, "heard")) == [b"ok", [[], []]]
+async def test_standings_count_a_broken_key_as_empty(bench: Bench) -> None:
+    assert bench.run(*_words(bench, "standings")) == [b"ok", [[-1, 3, 7, 2, 1, 1], [-1, 0, 0, 0, 0, 0]]]
+    for key in (bench.layout.presence("broker"), *bench.layout.broker.all):
+        bench.spoil(key, "string" if not key.endswith((":id", ":pc", ":limiter")) else "list")
+    assert bench.run(*_words(bench, "standings")) == [b"ok", [[-1, 0, 0, 0, 0, 0]] * 2]
 
 
 async def test_a_broken_job_counter_does_not_stop_a_registration(bench: Bench) -> None:
@@ -274,7 +276,7 @@ async def test_a_full_redis_refuses_a_call_as_a_whole_or_does_all_of_it(
     await bench.close()
 
 
-FULL_ALLOWED = ("take", "settle", "renew", "registrations", "heard")
+FULL_ALLOWED = ("take", "settle", "renew", "registrations", "standings")
 """What must go on in a full Redis, or work in hand is done twice and nothing ever gets free."""
 
 

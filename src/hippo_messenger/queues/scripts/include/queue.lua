@@ -103,7 +103,7 @@ end
 -- When the next delayed job is due (ms), or nil.
 local function next_delayed(queue)
   local first = rcall('ZRANGEBYSCORE', queue.delayed, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  return first[2] and math.floor(math.min(tonumber(first[2]), 2 ^ 62) / 0x1000) or nil
+  return first[2] and math.min(tonumber(first[2]), 2 ^ 62) / 0x1000 or nil
 end
 
 local function mark_delayed(queue)
