@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hippo_messenger.cli.broker import broker
+from hippo_messenger.cli.demo import demo
 from hippo_messenger.cli.dev import dev
 from hippo_messenger.cli.output import complain, package_version
 from hippo_messenger.cli.send import send
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (dev, broker, worker, send, services):
+for command in (demo, dev, broker, worker, send, services):
     app.command()(command)
 
 

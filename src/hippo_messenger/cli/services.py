@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hippo_messenger.cli.options import PrefixOption, RedisOption, read_settings
@@ -36,7 +37,7 @@ async def _look(redis: str | None, settings: Settings) -> list[Standing]:
 
 
 def _table(standings: list[Standing]) -> Table:
-    table = Table("queue", "listens to", header_style="bold", pad_edge=False)
+    table = Table("queue", "listens to", header_style="dim", box=SIMPLE_HEAD, pad_edge=False)
     for title in ("heard", "waiting", "active", "delayed", "failed"):
         table.add_column(title, justify="right")
     for entry in standings:

@@ -101,7 +101,8 @@ end
 
 -- Why a job can't be completed, or nil.
 local function unfinished(key, id)
-  if rcall('EXISTS', key .. ':dependencies') == 1 then return 'Job ' .. id .. ' has pending dependencies' end
-  if rcall('EXISTS', key .. ':unsuccessful') == 1 then return 'Job ' .. id .. ' has at least one failed child' end
-  return nil
+  local pending, failed = key .. ':dependencies', key .. ':unsuccessful'
+  if rcall('EXISTS', pending, failed) == 0 then return nil end
+  local is_pending = rcall('EXISTS', pending) == 1
+  return 'Job ' .. id .. (is_pending and ' has pending dependencies' or ' has at least one failed child')
 end

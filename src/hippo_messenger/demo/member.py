@@ -1,0 +1,139 @@
+"""One process of the demo: sends its services' lines of the feed, processes its service's jobs, writes its ledger.
+
+    python -m hippo_messenger.demo.member NAME --feed FILE --ledger DIRECTORY [--events N] [--rate R]
+
+Redis and the prefix come by the environment. It says `ready` when it is registered, and begins to send when it reads a
+line; it ends at SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import islice
+from pathlib import Path
+
+from hippo_messenger.catalogue.golden_hippo import HippoService
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.demo.feed import FeedLine, read_feed
+from hippo_messenger.demo.ledger import Ledger
+from hippo_messenger.demo.roster import RETRY, ROSTER, Member
+from hippo_messenger.errors import EventError, HippoError
+from hippo_messenger.job import HippoJob
+from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.processing import Processor
+from hippo_messenger.shutdown import Shutdown
+from hippo_messenger.worker import HippoWorker
+
+__all__ = ["main"]
+
+_AT_A_TIME = 100
+_FAIL_ONCE, _FAIL_ALWAYS = 40, 6
+"""Of a thousand events."""
+
+
+class Trouble(Exception):
+    """What a processor of the demo raises at times."""
+
+
+async def take_part(member: Member, feed: Sequence[FeedLine], ledger: Ledger, *, rate: float | None) -> None:
+    """Register, send when told to, and work until SIGTERM."""
+    async with AsyncExitStack() as stack:
+        messengers = {
+            service: await stack.enter_async_context(_messenger(member, service)) for service in member.speaks_for
+        }
+        await messengers[member.service].register(wait=True, timeout=20)
+        worker = HippoWorker(messenger=messengers[member.service], processor=_processor(member, ledger))
+        with Shutdown() as shutdown:
+            await worker.start()
+            print("ready", flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+            await _send_all(feed, messengers, ledger, rate=rate)
+            await shutdown.asked()
+            await worker.stop()
+
+
+def _messenger(member: Member, service: HippoService) -> HippoMessenger:
+    return HippoMessenger(
+        service_name=service,
+        listens_to=member.listens_to if service == member.service else (),
+        enable_workers=member.works,
+        retry=RETRY,
+    )
+
+
+def _processor(member: Member, ledger: Ledger) -> Processor[EventData]:
+    async def process(job: HippoJob[EventData]) -> dict[str, object]:
+        ledger.note("began", event_id=job.id, attempt=job.attempt)
+        chance = zlib.crc32(job.id.encode())
+        await asyncio.sleep(chance % 5 / 1000)
+        if member.fails_at_times and _fails(chance % 1000, job.attempt):
+            ledger.note("raised", event_id=job.id, attempt=job.attempt)
+            raise Trouble(f"the carrier refuses {job.job_type} at attempt {job.attempt}")
+        ledger.note("done", event_id=job.id, attempt=job.attempt)
+        return {"by": member.name}
+
+    return process
+
+
+def _fails(chance: int, attempt: int) -> bool:
+    return chance < _FAIL_ALWAYS or (chance < _FAIL_ONCE and attempt == 1)
+
+
+async def _send_all(
+    feed: Iterable[FeedLine], messengers: Mapping[HippoService, HippoMessenger], ledger: Ledger, *, rate: float | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for lines in _chunks(feed, 1 if rate else _AT_A_TIME):
+        if rate:
+            await asyncio.sleep(max(0.0, start + lines[0].number / rate - loop.time()))
+        await asyncio.gather(*(_send(line, messengers[line.sender], ledger) for line in lines))
+    ledger.note("finished")
+
+
+async def _send(line: FeedLine, messenger: HippoMessenger, ledger: Ledger) -> None:
+    try:
+        event_id = await messenger.send(event_type=line.event_type, data=line.data, event_id=line.event_id)
+    except EventError:
+        ledger.note("rejected", line=line.number)
+    except HippoError as error:
+        logging.getLogger("hippo_messenger").error("line %d could not be sent: %s", line.number, error)
+        ledger.note("unsent", line=line.number)
+    else:
+        ledger.note("sent", line=line.number, event_id=event_id)
+
+
+def _chunks(lines: Iterable[FeedLine], size: int) -> Iterator[list[FeedLine]]:
+    left = iter(lines)
+    while chunk := list(islice(left, size)):
+        yield chunk
+
+
+def main() -> None:
+    """Take part as one of the roster."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=[member.name for member in ROSTER])
+    parser.add_argument("--feed", type=Path, required=True)
+    parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--rate", type=float)
+    asked = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    member = next(member for member in ROSTER if member.name == asked.name)
+    is_first = next(other for other in ROSTER if other.service == member.service) is member
+    feed = [line for line in read_feed(asked.feed, limit=asked.events) if is_first and line.sender in member.speaks_for]
+    ledger = Ledger(asked.ledger, member.name)
+    try:
+        asyncio.run(take_part(member, feed, ledger, rate=asked.rate))
+    finally:
+        ledger.close()
+
+
+if __name__ == "__main__":
+    main()
