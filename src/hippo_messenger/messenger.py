@@ -297,15 +297,17 @@ class HippoMessenger:
 
     async def _keep_present(self) -> None:
         """Says that this instance is there, and registers again when the registry has lost the service."""
+        registered_just_now = True
         while True:
-            await asyncio.sleep(self._settings.presence_interval)
             try:
                 known = await self._registry.note_presence(self._service, self._instance, patience=None)
-                if not known:
+                if not known and not registered_just_now:
                     _log.warning("the registry has lost %s; registering again", self._service)
                     await self._publish_registration()
             except Exception as error:
                 _log.warning("%s could not say that it is there: %s; trying again", self._service, error)
+            await asyncio.sleep(self._settings.presence_interval)
+            registered_just_now = False
 
     def _publication(
         self,

@@ -9,7 +9,7 @@ import typer
 
 from hippo_messenger.cli.options import RedisOption
 from hippo_messenger.cli.output import console, run
-from hippo_messenger.demo.feed import shipped_feed
+from hippo_messenger.demo.feed import read_feed, shipped_feed
 from hippo_messenger.demo.report import ProgressBars, summary
 from hippo_messenger.demo.run import run_demo
 
@@ -34,13 +34,15 @@ def demo(
     Runs on an embedded server of its own, unless --redis names another. Exit code 0 says that nothing is missing and
     nothing double.
     """
+    feed_file = feed or shipped_feed()
+    lines = read_feed(feed_file, limit=events)
     terminal = console()
     terminal.print("[bold]hippo demo[/]  2 brokers, 4 services, 5 workers, 1 canary with its workers off\n")
     with ProgressBars(terminal) as bars:
         outcome = run(
             run_demo(
-                feed_file=feed or shipped_feed(),
-                events=events,
+                feed=lines,
+                feed_file=feed_file,
                 rate=rate,
                 redis=redis,
                 on_progress=bars.show,

@@ -56,7 +56,7 @@ async def _load(address: str) -> HippoWorker:
         close = get_close_matches(attribute, vars(module), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigurationError(f"expected a worker at {address!r}, but {module_name} has no {attribute!r}{hint}")
-    if callable(found) and not isinstance(found, HippoWorker):
+    if inspect.isfunction(found):
         found = found()
         if inspect.isawaitable(found):
             found = await found

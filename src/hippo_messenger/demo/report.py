@@ -73,7 +73,7 @@ def _feed_table(account: Account) -> Table:
 
 def _service_table(account: Account) -> Table:
     table = _table("The services")
-    table.add_column("service")
+    table.add_column("service", no_wrap=True, min_width=12)
     for name in ("owed", "delivered", "processed", "retried", "dead", "missing", "double"):
         table.add_column(name, justify="right")
     for service in account.services:
@@ -103,7 +103,13 @@ def _verdict(outcome: Outcome) -> Text:
 
 def _table(title: str) -> Table:
     return Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, header_style="dim"
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="dim",
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hippo_messenger.demo.accounting import Account, reconcile
-from hippo_messenger.demo.feed import FeedLine, read_feed
+from hippo_messenger.demo.feed import FeedLine
 from hippo_messenger.demo.ledger import Entry, LedgerReader
 from hippo_messenger.demo.roster import ROSTER
 from hippo_messenger.errors import HippoError
@@ -64,8 +64,8 @@ class _Child:
 
 async def run_demo(
     *,
+    feed: Sequence[FeedLine],
     feed_file: Path,
-    events: int | None,
     rate: float | None,
     redis: str | None,
     on_progress: Callable[[Account], None],
@@ -73,26 +73,24 @@ async def run_demo(
     """Run the demo.
 
     Args:
-        feed_file: What is sent.
-        events: So many lines of it; None is all.
+        feed: What is sent.
+        feed_file: Where it stands, for the processes to read their lines.
         rate: Lines a second; None is as fast as it goes.
         redis: A URL; None is an embedded server of its own. On a server of somebody else it keeps to a prefix of its
             own, and removes that at the end.
         on_progress: Called some times a second.
 
     Raises:
-        ConfigurationError: The feed can't be read.
         RedisError: Redis can't be used.
         EmbeddedServerError: The embedded server can't be started.
         DemoError: A process ended that should not have.
     """
-    feed = read_feed(feed_file, limit=events)
     directory = Path(tempfile.mkdtemp(prefix="hippo-demo-"))
     settings = Settings.from_environment().model_copy(update={"prefix": f"{{hippo-demo-{secrets.token_hex(4)}}}"})
     async with AsyncExitStack() as stack:
         url = redis or (await stack.enter_async_context(EmbeddedServer.private())).url
         connection = await stack.enter_async_context(_connected(url, settings))
-        options = ["--feed", str(feed_file), *_optional("--events", events), *_optional("--rate", rate)]
+        options = ["--feed", str(feed_file), "--events", str(len(feed)), *_optional("--rate", rate)]
         environment = os.environ | {"HIPPO_REDIS_URL": url, "HIPPO_PREFIX": settings.prefix}
         children = await stack.enter_async_context(_children(directory, options, environment))
         await _until_ready(children)

@@ -1,0 +1,202 @@
+"""The command `hippo`, as a user runs it: exit codes, one-line errors, clean ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
+from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.settings import Settings
+from tests.conftest import free_port
+
+SECRET = "a-very-secret-password"
+ORDER = '{"orderId":"A-1","total":"12.30"}'
+
+
+@dataclass
+class Hippo:
+    """Runs the command with one server and one prefix."""
+
+    url: str
+    prefix: str
+    directory: Path
+    running: list[Process] = field(default_factory=list)
+
+    async def start(self, *words: str, url: str | None = None) -> Process:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HIPPO_", "REDIS_"))}
+        environment |= {"HIPPO_REDIS_URL": url or self.url, "HIPPO_PREFIX": self.prefix, "COLUMNS": "120"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "hippo_messenger",
+            *words,
+            env=environment,
+            cwd=self.directory,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        self.running.append(process)
+        return process
+
+    async def __call__(self, *words: str, url: str | None = None) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        process = await self.start(*words, url=url)
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    async def refused(self, *words: str, code: int, url: str | None = None) -> str:
+        """What is said when it is refused: one line, no traceback, no password."""
+        got, out, err = await self(*words, url=url)
+        assert got == code, err
+        assert out == ""
+        assert err.count("\n") == 1
+        assert err.startswith("hippo: ")
+        assert "Traceback" not in err
+        assert SECRET not in err
+        return err
+
+
+@pytest.fixture
+async def hippo(redis_server: str, prefix: str, tmp_path: Path) -> AsyncIterator[Hippo]:
+    hippo = Hippo(redis_server, prefix, tmp_path)
+    yield hippo
+    for process in hippo.running:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def said(process: Process, words: str) -> None:
+    """Wait until it says this on stderr."""
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        while words not in (line := (await process.stderr.readline()).decode()):
+            assert line, f"it ended without saying {words!r}"
+
+
+async def test_an_event_goes_from_a_command_to_a_worker(hippo: Hippo) -> None:
+    (hippo.directory / "shipping_worker.py").write_text(
+        "from hippo_messenger import HippoEvent, HippoMessenger, HippoService, HippoWorker, OrderSuccess\n"
+        "messenger = HippoMessenger(service_name=HippoService.SHIPPING, listens_to=[HippoEvent.ORDER_SUCCESS])\n"
+        "worker = HippoWorker(messenger=messenger)\n"
+        "@worker.on(OrderSuccess)\n"
+        "def ship(job): print('shipped', job.data.order_id, 'of', job.origin, flush=True)\n"
+    )
+    broker = await hippo.start("broker")
+    await said(broker, "message broker: routing")
+    worker = await hippo.start("worker", "shipping_worker:worker")
+    await said(broker, "shipping listens to ORDER_SUCCESS")
+
+    code, out, err = await hippo("send", "order_success", ORDER, "--from", "ORDER")
+
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"[0-9a-f-]{36}\n", out)
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"shipped A-1 of order\n"
+    code, out, _ = await hippo("services")
+    assert code == 0
+    assert re.search(r"shipping +ORDER_SUCCESS +\d+ s ago +0 +0 +0 +0", out)
+    for process in (worker, broker):
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_broker_ends_cleanly(hippo: Hippo, signal_number: signal.Signals) -> None:
+    broker = await hippo.start("broker")
+    await said(broker, "message broker: routing")
+    broker.send_signal(signal_number)
+    assert await broker.wait() == 0
+
+
+async def test_dev_says_how_to_connect(hippo: Hippo) -> None:
+    (hippo.directory / "pyproject.toml").touch()
+    dev = await hippo.start("dev")
+    await said(dev, "message broker: routing")
+    assert dev.stdout is not None
+    shown = (await dev.stdout.read(2000)).decode()
+    url = re.search(r"export HIPPO_REDIS_URL=(unix://\S+)", shown)
+    assert url is not None
+    settings = Settings(prefix=hippo.prefix)
+    async with HippoMessenger(
+        service_name=HippoService.ORDER,
+        listens_to=[HippoEvent.CONFIG_CHANGE],
+        redis_connection=url[1],
+        settings=settings,
+    ) as messenger:
+        await messenger.register(wait=True)
+        dev.send_signal(signal.SIGINT)
+        assert await dev.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("send", "ORDER_SUCESS", "{}", "--from", "order"), 2, "did you mean ORDER_SUCCESS"),
+        (("send", "ORDER_SUCCESS", ORDER, "--from", "orders"), 2, "did you mean ORDER?"),
+        (("send", "ORDER_SUCCESS", "{}", "--from", "order"), 2, "orderId: required; total: required"),
+        (("send", "ORDER_SUCCESS", "{", "--from", "order"), 2, "expected the data as a JSON object, got '{'"),
+        (("send", "ORDER_SUCCESS", "[]", "--from", "order"), 2, "expected the data as a JSON object, got '[]'"),
+        (("send", "ORDER_SUCCESS", ORDER, "--from", "order", "--id", "x"), 2, "id"),
+        (("send", "ORDER_SUCCESS", ORDER, "--from", "order", "--delay", "-1"), 2, "expected a delay from 0"),
+        (("send", "ORDER_SUCCESS", ORDER), 2, "Missing option '--from'"),
+        (("sned",), 2, "Did you mean 'send'"),
+        (("broker", "--redis", "localhost"), 2, "expected a Redis URL"),
+        (("broker", "--catalogue", "nothing:here"), 2, "can't be loaded: No module named 'nothing'"),
+        (("worker", "nothing:here"), 2, "there is no module 'nothing'"),
+        (("worker", "nothing"), 2, 'expected a worker as "module:worker"'),
+        (("worker", "hippo_messenger:HippoWorkr"), 2, "did you mean HippoWorker?"),
+        (("worker", "hippo_messenger:HippoEvent"), 2, "expected a HippoWorker"),
+        (("demo", "--input", "none.ndjson"), 2, "expected a file of events at none.ndjson"),
+        (("demo", "--events", "0"), 2, "--events"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+async def test_a_mistake_is_one_line_with_the_remedy(
+    hippo: Hippo, words: tuple[str, ...], code: int, message: str
+) -> None:
+    assert message in await hippo.refused(*words, code=code)
+
+
+@pytest.mark.parametrize("command", [("broker",), ("services",), ("send", "ORDER_SUCCESS", ORDER, "--from", "order")])
+async def test_without_redis_every_command_says_so_and_shows_no_password(
+    hippo: Hippo, command: tuple[str, ...]
+) -> None:
+    url = f"redis://user:{SECRET}@127.0.0.1:{free_port()}"
+    assert "is it running" in await hippo.refused(*command, code=1, url=url)
+
+
+async def test_without_an_address_the_ways_to_give_one_are_named() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hippo_messenger", "services", env={"PATH": os.environ["PATH"]}, stderr=PIPE
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"no Redis connection is named" in err
+    assert b"embedded" in err
+
+
+async def test_debug_shows_the_traceback(hippo: Hippo) -> None:
+    code, _, err = await hippo("send", "NONSENSE", "{}", "--from", "order", "--debug")
+    assert code == 1
+    assert "Traceback" in err
+
+
+async def test_help_and_version(hippo: Hippo) -> None:
+    assert (await hippo("--version"))[1].startswith("hippo 0.")
+    code, out, _ = await hippo("--help")
+    assert code == 0
+    for command in ("demo", "dev", "broker", "worker", "send", "services"):
+        assert re.search(rf"\b{command}\b", out)
+    assert (await hippo())[0] == 2
