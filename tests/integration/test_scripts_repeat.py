@@ -119,6 +119,22 @@ async def test_a_route_delivers_once_also_when_the_copies_are_done_by_then(bench
     assert not list(bench.redis.scan_iter(f"{bench.layout.prefix}:account:*"))
 
 
+async def test_a_route_hands_out_again_the_next_job_also_when_the_registry_has_moved(bench: Bench) -> None:
+    call = CALLS["route"](bench)
+    first = bench.run(call.name, call.keys, call.arguments)
+    bench.redis.incr(bench.layout.registry_version)
+    again = bench.run(call.name, call.keys, call.arguments, again=True)
+    assert taken_ids(again[1]) == taken_ids(first[1]) != []
+
+
+async def test_a_route_that_never_arrived_is_still_checked_against_the_registry(bench: Bench) -> None:
+    call = CALLS["route"](bench)
+    bench.redis.incr(bench.layout.registry_version)
+    before = bench.space()
+    assert bench.run(call.name, call.keys, call.arguments, again=True) == [b"stale", 8]
+    assert bench.space() == before
+
+
 @pytest.mark.parametrize("kind", ["completed", "failed"])
 async def test_a_publish_is_accepted_also_when_the_job_has_ended_by_then(bench: Bench, kind: str) -> None:
     job = ADD("new", copy=OPTS, lifo=True)
