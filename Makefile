@@ -46,7 +46,7 @@ lint: $(TOOLS)
 	$(BIN)/ruff check .
 
 mypy: $(TOOLS)
-	$(BIN)/mypy --strict src tests scripts
+	$(BIN)/mypy --strict src tests scripts examples
 
 pyright: $(TOOLS)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python src

@@ -116,11 +116,12 @@ class EmbeddedServer:
     def _start(self) -> None:
         self._make_directories()
         with _locked(self._runtime / "start.lock"):
-            self._hold = self._held()
-        _log.warning("embedded server at %s, for development only; data in %s", self.url, self._data)
+            self._hold, started = self._held()
+        level = logging.WARNING if started else logging.INFO
+        _log.log(level, "embedded server at %s, for development only; data in %s", self.url, self._data)
 
-    def _held(self) -> socket.socket:
-        """A connection to the server, which is started where it isn't there."""
+    def _held(self) -> tuple[socket.socket, bool]:
+        """A connection to the server, and whether it had to be started."""
         deadline = time.monotonic() + _START_TIME
         started = False
         while (hold := _connected(self._socket)) is None or not _is_held(self._runtime / "keeper.lock"):
@@ -135,7 +136,7 @@ class EmbeddedServer:
                 self._start_keeper()
                 started = True
             time.sleep(0.005)
-        return hold
+        return hold, started
 
     def _make_directories(self) -> None:
         try:
