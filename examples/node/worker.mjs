@@ -1,0 +1,23 @@
+// Works for a Node service: takes its copies of the events it listens to, beside its Python workers if it has some.
+import { Worker, UnrecoverableError } from 'bullmq';
+import IORedis from 'ioredis';
+
+const connection = new IORedis(process.env.REDIS_URL ?? 'redis://localhost:6379', { maxRetriesPerRequest: null });
+const prefix = process.env.HIPPO_PREFIX ?? '{hippo}';
+
+const worker = new Worker(
+  'billing', // the service's name is the name of its queue
+  async (job) => {
+    const { id, source, type, data } = job.data;
+    if (type !== 'ORDER_SUCCESS') throw new UnrecoverableError(`no processor for ${type}`);
+    console.log(`billing ${data.orderId} for ${data.total}, said ${source} in ${id}`);
+    return { invoice: `I-${data.orderId}` };
+  },
+  { connection, prefix, concurrency: 10 },
+);
+await worker.waitUntilReady();
+console.log('working');
+process.once('SIGTERM', async () => {
+  await worker.close();
+  await connection.quit();
+});
