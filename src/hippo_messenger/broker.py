@@ -208,6 +208,9 @@ class HippoBroker:
         except (EventError, UnknownEventTypeError, UnknownServiceError) as error:
             _log.warning("event %s (%s) is not delivered: %s", job.id, job.name, error)
             return Outcome.failed(job, f"{type(error).__name__}: {error}")
+        except Exception as error:  # a catalogue's own validator, say: one event must not take the broker with it
+            _log.exception("event %s (%s) is not delivered", job.id, job.name)
+            return Outcome.failed(job, f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it")
         return _Event(job, envelope, deliver_to=deliver_to, extra=_passed_on(options))
 
     def _still_registered(self, services: frozenset[str] | None) -> frozenset[str] | None:

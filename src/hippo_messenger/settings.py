@@ -65,6 +65,8 @@ class Settings(BaseModel):
     """How often a job may lose its worker before it becomes a dead letter."""
     worker_grace: float = Field(default=25.0, ge=0)
     """How long a worker that stops lets running processors finish."""
+    dead_letter_limit: int = Field(default=10_000, ge=1)
+    """At so many dead letters a service's queue pauses itself: they are never dropped to make room."""
     unknown_type_delay: float = Field(default=30.0, gt=0)
     """How long a job whose type the worker has no processor for is put back."""
     unknown_type_patience: float = Field(default=3600.0, ge=0)

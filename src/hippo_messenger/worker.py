@@ -192,6 +192,8 @@ class HippoWorker:
         if outcomes:
             settled = await self._queue.settle(outcomes, order)
             self._report(outcomes, settled.statuses)
+            if any(outcome.kind == "failed" for outcome in outcomes):
+                await self._pause_if_full()
             taken = settled.taken
         else:
             taken = await self._queue.take(order)
@@ -230,6 +232,15 @@ class HippoWorker:
             else:
                 observer.lost(job.id, queue=self._queue.name)
                 _log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
+
+    async def _pause_if_full(self) -> None:
+        limit = self._messenger.settings.dead_letter_limit
+        if await self._queue.pause_at(limit):
+            _log.error(
+                "%s: the queue holds %d dead letters and is paused; redrive or discard them, then resume it",
+                self._queue.name,
+                limit,
+            )
 
     async def _listen(self, taken: Taken) -> bool:
         """Wait until a job may be there; True when the queue said so, False when it is just time to look."""

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Self
 
 import pytest
+from pydantic import model_validator
 
-from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
+from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.catalogue.golden_hippo import CATALOGUE, HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import EventValidationError
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
+
+
+class Picky(OrderSuccess, event_type=HippoEvent.ORDER_SUCCESS, since="1.0"):
+    """An order, read by a validator with a fault."""
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if self.order_id == "bad":
+            raise ZeroDivisionError
+        return self
+
+
+OTHERS = [CATALOGUE.model(kind) for kind in HippoEvent if kind is not HippoEvent.ORDER_SUCCESS]
+PICKY = Catalogue(services=HippoService, events=HippoEvent, models=[*OTHERS, Picky])
 
 INVALID = {"orderId": ["not", "a", "string"], "total": "a lot"}
 
@@ -31,6 +47,35 @@ async def test_send_names_each_field_and_the_event_is_recorded_as_rejected(bus: 
     assert await bus.counts("broker") == {"failed": 1}
     await sender.send(event_type=HippoEvent.ORDER_SUCCESS, data={"orderId": "A", "total": 1}, event_id="x" * 20)
     assert await bus.counts("broker") == {"failed": 1, "wait": 1}
+
+
+async def test_the_record_of_a_rejected_event_is_cut_and_shows_no_secret(bus: Bus) -> None:
+    settings = bus.settings.model_copy(update={"rejected_bytes": 500})
+    sender = bus.messenger(HippoService.ACCOUNT, settings=settings)
+    for data in ({"verificationToken": "my-secret"}, {"accountId": ["x" * 5000], "verificationToken": "my-secret"}):
+        with pytest.raises(EventValidationError):
+            await sender.send(event_type=HippoEvent.ACCOUNT_REGISTERED, data=data)
+
+    for record in await bus.failed("broker"):
+        assert "my-secret" not in str(record)
+        assert len(str(record["data"])) < 1000
+    assert await bus.counts("broker") == {"failed": 2}
+
+
+async def test_an_event_whose_reading_fails_harms_no_other(bus: Bus) -> None:
+    """Guards against one event that takes every broker with it: a validator may raise whatever it likes."""
+    await bus.broker(catalogue=PICKY)
+    await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    sender = bus.messenger(HippoService.ORDER)
+
+    bad = await sender.send(event_type=HippoEvent.ORDER_SUCCESS, data={"orderId": "bad", "total": 1})
+    good = await sender.send(event_type=HippoEvent.ORDER_SUCCESS, data={"orderId": "good", "total": 1})
+
+    await bus.settled("account", wait=1)
+    assert await bus.job_ids("account") == [good]
+    [record] = await bus.failed("broker")
+    assert record["id"] == bad
+    assert "reading it raised ZeroDivisionError" in record["failedReason"]
 
 
 async def test_send_raises_whatever_redis_does(bus: Bus, unused_port: int) -> None:

@@ -95,6 +95,22 @@ async def test_dead_letters_are_not_dropped_to_make_room(bus: Bus) -> None:
     await bus.settled("account", failed=50, completed=1)
 
 
+async def test_at_the_limit_of_dead_letters_the_queue_pauses_itself_and_says_so(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = bus.settings.model_copy(update={"dead_letter_limit": 3})
+    account = bus.messenger(HippoService.ACCOUNT, settings=settings)
+    recorder = Recorder(raises=[DeadLetter("never")] * 3)
+    await account.send_many([ORDER] * 10, notify_self=True)
+
+    await bus.worker(account, recorder, concurrency=1)
+
+    # The job that was taken together with the last dead letter is still processed.
+    await bus.settled("account", failed=3, completed=1, wait=6)
+    assert "account: the queue holds 3 dead letters and is paused" in caplog.text
+    assert await bus.redis.hget(bus.queue("account").base + "meta", "paused") == b"1"
+
+
 async def test_a_plain_function_runs_in_a_thread_and_can_log_and_show_progress(bus: Bus) -> None:
     messenger = bus.messenger(HippoService.ACCOUNT)
 

@@ -279,6 +279,10 @@ class Queue:
         keys = (*self._keys.all, self._keys.stalled_check, self._keys.scheduler)
         return _texts((await self._call("recover", keys, [self._events_stream, max_stalls, fresh]))[0])
 
+    async def pause_at(self, limit: int) -> bool:
+        """Pause the queue if it holds so many failed jobs; True if that has happened now."""
+        return bool((await self._call("limit", self._keys.all, [self._events_stream, limit]))[0])
+
     async def _call(self, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> list[object]:
         return await self._caller.call(script, keys, arguments, patience=None)
 
