@@ -27,11 +27,12 @@ async def project(tmp_path: Path, server_binary: str) -> AsyncIterator[Path]:
     yield tmp_path
     for log in tmp_path.glob("**/server.log"):
         assert log.exists()
-    await end(EmbeddedServer.shared(directory=tmp_path))
+    await end(tmp_path)
 
 
-async def end(server: EmbeddedServer) -> None:
-    client = redis.asyncio.Redis.from_url(server.url)
+async def end(project: Path) -> None:
+    """End a project's server, if it runs."""
+    client = redis.asyncio.Redis.from_url(EmbeddedServer.shared(directory=project).url)
     try:
         await client.shutdown(nosave=True)
     except redis.exceptions.ConnectionError:

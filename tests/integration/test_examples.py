@@ -1,0 +1,86 @@
+"""Every example runs, as its reader would run it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, LineItem, OrderCancelled, OrderSuccess
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.settings import Settings
+from tests.contract.bus import Bus
+from tests.integration.test_embedded import end
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROGRAMS = {
+    "first_event.py": ["shipping A-1 for 12.30, said order"],
+    "notify_self.py": ["order A-2: 5", "vat = 7"],
+    "own_catalogue.py": ["Deprecated: send SOLD.", '"receiptId":"R-1"', "receiptId: required", "got ***"],
+}
+WITH_TESTS_OF_THEIR_OWN = {"shop_worker.py"}
+
+
+def test_no_example_is_left_out() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == PROGRAMS.keys() | WITH_TESTS_OF_THEIR_OWN
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+async def test_an_example_runs(name: str, tmp_path: Path, server_binary: str) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", str(EXAMPLES / name), cwd=tmp_path, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(30):
+            out, err = await program.communicate()
+    finally:
+        if (tmp_path / ".hippo").exists():
+            await end(tmp_path)
+    assert program.returncode == 0, err.decode()
+    for line in PROGRAMS[name]:
+        assert line in out.decode()
+    assert "Traceback" not in err.decode()
+
+
+async def test_the_worker_of_the_shop_works(redis_server: str, prefix: str) -> None:
+    bus = Bus(redis_server, Settings(prefix=prefix))
+    await bus.broker()
+    environment = os.environ | {"HIPPO_REDIS_URL": redis_server, "HIPPO_PREFIX": prefix}
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hippo_messenger", "worker", "examples.shop_worker:make_worker"),
+        env=environment,
+        cwd=EXAMPLES.parent,
+        stderr=PIPE,
+    )
+    assert worker.stderr is not None
+    order = bus.messenger(HippoService.ORDER)
+    async with asyncio.timeout(30):
+        while b"worker of shipping" not in await worker.stderr.readline():
+            pass
+        await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS, HippoEvent.ORDER_CANCELLED)
+
+    address = {"line1": "1 Main St", "city": "Portland", "country": "US"}
+    events: list[EventData] = [
+        OrderSuccess.model_validate({"orderId": "A", "total": "1"}),
+        OrderSuccess.model_validate({"orderId": "B", "total": "1", "shippingAddress": address}),
+        OrderSuccess.model_validate(
+            {"orderId": "C", "total": "1", "shippingAddress": address, "items": [LineItem(sku="S")]}
+        ),
+        OrderCancelled(order_id="B"),
+    ]
+    ids = await order.send_many(events)
+    await bus.settled("shipping", failed=1, completed=3)
+    assert (await bus.job("shipping", ids[0]))["failedReason"] == "no address: no retry will find one"
+    assert (await bus.job("shipping", ids[1]))["returnvalue"] == {"discarded": "nothing to ship"}
+    assert (await bus.job("shipping", ids[2]))["returnvalue"] == {"parcel": "P-C"}
+
+    worker.send_signal(signal.SIGTERM)
+    assert await worker.wait() == 0
+    assert "B is not to be shipped, says order" in (await worker.stderr.read()).decode()
+    await bus.close()
