@@ -32,7 +32,8 @@ def _say_how_to_connect(url: str, prefix: str) -> None:
         ("Python", f'HippoMessenger(..., redis_connection="{url}")'),
         ("", 'or redis_connection="embedded", from anywhere in this project'),
         ("Shell", f"export HIPPO_REDIS_URL={url}"),
-        ("Node", f"new Queue('broker', {{ prefix: '{prefix}', connection: {{ path: '{path}' }} }})"),
+        ("Node", f"new IORedis('{path}', {{ maxRetriesPerRequest: null }})"),
+        ("", f"new Queue('broker', {{ connection, prefix: '{prefix}' }})"),
         ("Look", "hippo services --redis embedded"),
     ):
         terminal.print(f"  [bold]{where:<8}[/]{words}", markup=True, soft_wrap=True)
