@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hippo_messenger.cli.main import main
+from hippo_messenger.cli.entry import main
 
 if __name__ == "__main__":
     main()
