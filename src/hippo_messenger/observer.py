@@ -49,32 +49,5 @@ class Observer(Protocol):
         ...
 
 
-class SilentObserver:
-    """Looks away."""
-
-    def sent(self, event_type: str, *, origin: str) -> None:
-        """Nothing."""
-
-    def rejected(self, event_type: str, *, origin: str) -> None:
-        """Nothing."""
-
-    def routed(self, event_type: str, *, origin: str, services: tuple[str, ...]) -> None:
-        """Nothing."""
-
-    def duplicate(self, event_type: str, *, origin: str) -> None:
-        """Nothing."""
-
-    def parked(self, event_type: str, *, service: str, reason: str) -> None:
-        """Nothing."""
-
-    def settled(self, event_type: str, *, queue: str, outcome: str) -> None:
-        """Nothing."""
-
-    def lost(self, job_id: str, *, queue: str) -> None:
-        """Nothing."""
-
-    def recovered(self, job_ids: tuple[str, ...], *, queue: str) -> None:
-        """Nothing."""
-
-    def trouble(self, error: HippoError) -> None:
-        """Nothing."""
+class SilentObserver(Observer):
+    """Looks away. Derive from it to hear of some things only."""
