@@ -21,7 +21,7 @@ from hippo_messenger.errors import (
     UnknownEventTypeError,
     UnknownServiceError,
 )
-from hippo_messenger.observer import Observer, SilentObserver
+from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
@@ -71,7 +71,7 @@ class HippoBroker:
         """
         self._catalogue = catalogue or Catalogue.from_environment()
         self._settings = settings or Settings.from_environment()
-        self._observer = observer or SilentObserver()
+        self._observer = observer or Observer()
         self._connection = Connection.of(redis_connection, settings=self._settings)
         self._layout = Layout(self._settings.prefix)
         caller = Caller(self._connection, observer=self._observer)

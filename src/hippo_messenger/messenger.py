@@ -21,7 +21,7 @@ from hippo_messenger.errors import (
     RedisError,
     RegistrationTimeoutError,
 )
-from hippo_messenger.observer import Observer, SilentObserver
+from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
@@ -82,7 +82,7 @@ class HippoMessenger:
         self._settings = settings or Settings.from_environment()
         self._enable_workers = enable_workers
         self._retry = retry or RetryPolicy()
-        self._observer = observer or SilentObserver()
+        self._observer = observer or Observer()
         self._listeners = self._checked_listeners(listens_to)
         self._instance = uuid4().hex
         self._notices = DeprecationNotices()

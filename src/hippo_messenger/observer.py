@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from hippo_messenger.errors import HippoError
 
-__all__ = ["Observer", "SilentObserver"]
+__all__ = ["Observer"]
 
 
-class Observer(Protocol):
-    """Told what happens, as it happens, on the event loop: it must be quick and must not raise."""
+class Observer:
+    """Told what happens, as it happens, on the event loop: it must be quick and must not raise.
+
+    This one looks away. Derive from it, and override what you want to hear of; what later versions add you won't miss.
+    """
 
     def sent(self, event_type: str, *, origin: str) -> None:
         """Redis has accepted an event."""
-        ...
 
     def rejected(self, event_type: str, *, origin: str) -> None:
         """An event was turned away before it was sent, because it doesn't fit its model."""
-        ...
 
     def routed(self, event_type: str, *, origin: str, services: tuple[str, ...]) -> None:
         """The broker has put one copy of an event into the queue of each of these services."""
-        ...
 
     def duplicate(self, event_type: str, *, origin: str) -> None:
         """The broker has seen this event before and has delivered nothing."""
-        ...
 
     def parked(self, event_type: str, *, service: str, reason: str) -> None:
         """A copy could not be delivered and waits among the broker's failed jobs."""
-        ...
 
     def settled(self, event_type: str, *, queue: str, outcome: str) -> None:
         """A job has ended: `completed`, `retry`, `failed`, `later` or `back`."""
-        ...
 
     def lost(self, job_id: str, *, queue: str) -> None:
         """A job's lock went to somebody else while it was processed: it may be processed again."""
-        ...
 
     def recovered(self, job_ids: tuple[str, ...], *, queue: str) -> None:
         """Jobs of a worker that died were put back."""
-        ...
 
     def trouble(self, error: HippoError) -> None:
         """A call failed and will be tried again."""
-        ...
-
-
-class SilentObserver(Observer):
-    """Looks away. Derive from it to hear of some things only."""

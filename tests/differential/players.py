@@ -9,7 +9,7 @@ from typing import Protocol
 
 from redis import Redis
 
-from hippo_messenger.observer import SilentObserver
+from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import Layout
@@ -121,7 +121,7 @@ class Hippo:
         settings = Settings(prefix=prefix)
         self._layout = Layout(prefix)
         self._connection = Connection.of(url, settings=settings)
-        caller = Caller(self._connection, observer=SilentObserver())
+        caller = Caller(self._connection, observer=Observer())
         self._queue = Queue(self._connection, self._layout.broker, caller=caller)
         self._publisher = Publisher(caller, self._layout, own_queue="order", settings=settings)
         self._peer = peer

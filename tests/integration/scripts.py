@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 
-from hippo_messenger.observer import SilentObserver
+from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import Layout
@@ -43,7 +43,7 @@ class Bench:
         self.redis: Any = Redis.from_url(url)  # its types allow for text and clusters
         self.layout = Layout(prefix)
         self._connection = Connection.of(url, settings=Settings(prefix=prefix))
-        self._caller = Caller(self._connection, observer=SilentObserver())
+        self._caller = Caller(self._connection, observer=Observer())
 
     async def close(self) -> None:
         """Hang up, and leave nothing: the tests look at the whole key space, so it should stay small."""

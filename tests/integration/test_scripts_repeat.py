@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hippo_messenger.observer import SilentObserver
+from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.settings import Settings
@@ -57,7 +57,7 @@ async def test_a_dropped_reply_leaves_what_an_undisturbed_call_leaves(
     await connection.open()
     call = CALLS[script](disturbed)
     proxy.drop_replies(1)
-    await Caller(connection, observer=SilentObserver()).call(call.name, call.keys, call.arguments, patience=10)
+    await Caller(connection, observer=Observer()).call(call.name, call.keys, call.arguments, patience=10)
     assert proxy.dropped == 1
     assert disturbed.shape() == undisturbed.shape()
 

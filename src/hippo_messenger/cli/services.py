@@ -7,7 +7,7 @@ from rich.table import Table
 
 from hippo_messenger.cli.options import PrefixOption, RedisOption, read_settings
 from hippo_messenger.cli.output import console, run
-from hippo_messenger.observer import SilentObserver
+from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
@@ -30,7 +30,7 @@ async def _look(redis: str | None, settings: Settings) -> list[Standing]:
     connection = Connection.of(redis, settings=settings)
     try:
         await connection.open()
-        registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=SilentObserver()))
+        registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
         return await registry.standings()
     finally:
         await connection.close()

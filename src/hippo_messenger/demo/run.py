@@ -20,7 +20,7 @@ from hippo_messenger.demo.feed import FeedLine
 from hippo_messenger.demo.ledger import Entry, LedgerReader
 from hippo_messenger.demo.roster import ROSTER
 from hippo_messenger.errors import HippoError
-from hippo_messenger.observer import SilentObserver
+from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.embedded import EmbeddedServer
@@ -203,7 +203,7 @@ async def _until_settled(
 
 async def _until_idle(connection: Connection, settings: Settings) -> list[Standing]:
     """Wait until no queue holds work any more: what is done twice is done twice by now."""
-    registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=SilentObserver()))
+    registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
     deadline = time.monotonic() + _QUIET_TIME
     while True:
         standings = await registry.standings()
