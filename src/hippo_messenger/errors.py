@@ -101,8 +101,9 @@ class CatalogueError(ConfigurationError):
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    by_folded = {known_name.casefold(): known_name for known_name in names}
-    close = [by_folded[match] for match in get_close_matches(name.casefold(), by_folded, n=3)]
+    # A member is called by its enum and name, and meant by its name alone as well.
+    by_folded = {spelled.casefold(): known for known in names for spelled in (known, known.rpartition(".")[2])}
+    close = list(dict.fromkeys(by_folded[match] for match in get_close_matches(name.casefold(), by_folded, n=3)))
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known: {', '.join(names)}" if names else "none is known"

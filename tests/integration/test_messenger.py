@@ -1,0 +1,143 @@
+"""The messenger as an object: what it takes, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from examples.own_catalogue import CATALOGUE, CardIssued, ShopEvent, ShopService
+from hippo_messenger.catalogue.golden_hippo import (
+    AccountRegistered,
+    HippoEvent,
+    HippoService,
+    OrderPlaced,
+    OrderSuccess,
+)
+from hippo_messenger.errors import (
+    ConfigurationError,
+    MessengerClosedError,
+    UnknownEventTypeError,
+    UnknownServiceError,
+)
+from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.settings import Settings
+from hippo_messenger.worker import HippoWorker
+from tests.contract.bus import Bus
+
+ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
+
+
+@pytest.fixture
+async def bus(redis_server: str, prefix: str) -> AsyncIterator[Bus]:
+    bus = Bus(redis_server, Settings(prefix=prefix))
+    yield bus
+    await bus.close()
+
+
+async def test_nothing_touches_redis_before_the_first_call() -> None:
+    async with HippoMessenger(service_name=HippoService.ORDER, redis_connection="redis://no-such-host.invalid"):
+        pass
+
+
+async def test_closing_finishes_what_is_being_sent(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ORDER)
+    sends = [asyncio.create_task(messenger.send(ORDER)) for _ in range(500)]
+    await asyncio.sleep(0)
+
+    await messenger.close()
+
+    assert len(set(await asyncio.gather(*sends))) == 500
+    assert await bus.count("broker", "wait") == 500
+
+
+async def test_a_closed_messenger_says_so_and_closing_again_does_nothing(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ORDER)
+    await messenger.send(ORDER)
+    await messenger.close()
+    await messenger.close()
+    with pytest.raises(MessengerClosedError, match="make a new one"):
+        await messenger.send(ORDER)
+    with pytest.raises(MessengerClosedError):
+        await messenger.register()
+
+
+async def test_a_worker_and_a_broker_start_once(bus: Bus) -> None:
+    worker = HippoWorker(messenger=bus.messenger(HippoService.ORDER), processor=print)
+    async with worker:
+        with pytest.raises(MessengerClosedError):
+            await worker.start()
+    with pytest.raises(MessengerClosedError):
+        await worker.start()
+    broker = await bus.broker()
+    await broker.stop()
+    await broker.stop()
+    with pytest.raises(MessengerClosedError):
+        await broker.start()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"service_name": "order"}, UnknownServiceError, "did you mean HippoService.ORDER"),
+        ({"service_name": ShopService.TILL}, UnknownServiceError, "expected a service of the catalogue"),
+        ({"listens_to": ["ORDER_SUCCES"]}, UnknownEventTypeError, "did you mean HippoEvent.ORDER_SUCCESS"),
+        ({"listens_to": [ShopEvent.SOLD]}, UnknownEventTypeError, "expected an event type of the catalogue"),
+        ({"redis_connection": "localhost"}, ConfigurationError, "expected a Redis URL"),
+    ],
+)
+def test_a_wrong_argument_is_told_at_once(wrong: dict[str, Any], error: type[ConfigurationError], message: str) -> None:
+    right = {"service_name": HippoService.ORDER, "redis_connection": "redis://localhost"}
+    with pytest.raises(error, match=message):
+        HippoMessenger(**{**right, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "message"),
+    [
+        ((ORDER,), {"delay": -1}, "expected a delay from 0 seconds"),
+        ((ORDER,), {"delay": float("nan")}, "expected a delay from 0 seconds"),
+        ((ORDER,), {"priority": -1}, "expected a priority from 0"),
+        ((ORDER,), {"priority": 2**21 + 1}, "expected a priority from 0"),
+        ((ORDER,), {"priority": 1.5}, "expected a priority from 0"),
+        ((ORDER,), {"event_type": HippoEvent.CONFIG_CHANGE}, "expected data of CONFIG_CHANGE, got OrderSuccess"),
+        (({"orderId": "A"},), {}, "without event_type"),
+        ((), {}, "expected an event-data model"),
+        ((CardIssued(customer_id="C"),), {}, "expected an event type of the catalogue"),
+    ],
+)
+async def test_a_wrong_send_is_told_at_once(
+    bus: Bus, words: tuple[Any, ...], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        await bus.messenger(HippoService.ORDER).send(*words, **options)
+    assert await bus.counts("broker") == {}
+
+
+async def test_a_service_with_a_catalogue_of_its_own(bus: Bus) -> None:
+    messenger = bus.messenger(ShopService.TILL, [ShopEvent.SOLD], catalogue=CATALOGUE)  # type: ignore[arg-type]
+    event_id = await messenger.send(CardIssued(customer_id="C"))
+    assert (await bus.job("broker", event_id))["data"]["type"] == "CARD_ISSUED"
+
+
+async def test_sending_a_deprecated_event_warns_once(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ORDER)
+    with pytest.warns(DeprecationWarning, match="HippoEvent.ORDER_SUCCESS"):
+        await messenger.send(OrderPlaced(order_id="A"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        await messenger.send(OrderPlaced(order_id="B"))
+    assert await bus.count("broker", "wait") == 2
+
+
+async def test_a_delay_and_a_priority_reach_bullmq_as_its_own(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+    late = await messenger.send(AccountRegistered(account_id="A"), delay=60)
+    low = await messenger.send(AccountRegistered(account_id="B"), priority=7)
+    assert await bus.counts("broker") == {"delayed": 1, "prioritized": 1}
+    assert (await bus.job("broker", late))["opts"]["delay"] == 60000
+    assert (await bus.job("broker", low))["opts"]["priority"] == 7
