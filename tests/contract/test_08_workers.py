@@ -212,7 +212,7 @@ async def test_sigterm_ends_a_worker_process_cleanly(bus: Bus) -> None:
 
 @pytest.mark.chaos
 async def test_a_delayed_job_runs_on_time_on_an_idle_worker(bus: Bus) -> None:
-    """Guards against a client whose blocking call outlives the delay: this worker would look by itself after minutes."""
+    """Guards against a client whose blocking call outlives the delay: by itself this worker looks after minutes."""
     recorder = Recorder()
     patient = bus.settings.model_copy(update={"block_timeout": 300.0})
     await bus.worker(bus.messenger(HippoService.ACCOUNT, settings=patient), recorder)
