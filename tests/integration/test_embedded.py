@@ -15,7 +15,7 @@ import redis.asyncio
 
 from hippo_messenger.errors import EmbeddedServerError
 from hippo_messenger.queues.connection import Connection
-from hippo_messenger.queues.embedded import EmbeddedServer
+from hippo_messenger.queues.embedded import EmbeddedServer, _is_held
 from hippo_messenger.settings import Settings
 from tests.eventually import eventually
 
@@ -136,6 +136,8 @@ async def test_a_server_whose_keeper_was_killed_is_adopted(project: Path) -> Non
     async with EmbeddedServer.shared(directory=project) as server:
         before = await process_of(server)
         os.kill(parent_of(before), signal.SIGKILL)
+        lock = Path(server.url.removeprefix("unix://")).parent / "keeper.lock"
+        await eventually(lambda: is_free(lock))  # the kill takes its time
 
     impatient = EmbeddedServer.shared(directory=project)
     impatient._idle = 0.2
@@ -202,6 +204,10 @@ async def test_a_directory_of_somebody_else_is_not_trusted(project: Path) -> Non
             await server.start()
     finally:
         runtime.rmdir()
+
+
+async def is_free(lock: Path) -> bool:
+    return not _is_held(lock)
 
 
 def parent_of(process: int) -> int:
