@@ -17,13 +17,15 @@ WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 VENV := .venv/.made-by-$(if $(UV),uv,pip)-for-$(subst /,-,$(PYTHON))
 PACKAGE := .venv/.package
 TOOLS := .venv/.tools
+BENCH_PACKAGES := bench/node/node_modules/.installed
 NODE_PACKAGES := tests/interop/node_modules/.installed
 
-.PHONY: help demo test check fix format lint mypy pyright imports node-packages
+.PHONY: help demo test bench check fix format lint mypy pyright imports node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
 	@echo 'make test    every test; ARGS="tests/unit" for some of them'
+	@echo 'make bench   the speed beside stock BullMQ'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
 	@echo 'make fix     what ruff can mend by itself'
 
@@ -32,6 +34,9 @@ demo: $(PACKAGE)
 
 test: $(TOOLS) node-packages
 	@$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
+
+bench: $(TOOLS) $(BENCH_PACKAGES)
+	@$(WITH_NODE) $(BIN)/python bench/end_to_end.py $(ARGS)
 
 check: format lint mypy pyright imports
 
@@ -46,7 +51,7 @@ lint: $(TOOLS)
 	$(BIN)/ruff check .
 
 mypy: $(TOOLS)
-	$(BIN)/mypy --strict src tests scripts examples
+	$(BIN)/mypy --strict src tests scripts examples bench
 
 pyright: $(TOOLS)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python src
@@ -75,6 +80,9 @@ $(TOOLS): $(PACKAGE)
 	@echo 'Installing the tools into .venv ...'
 	@$(INSTALL) --group dev $(if $(NPM),,--group node)
 	@touch $@
+
+$(BENCH_PACKAGES): bench/node/package.json | $(TOOLS)
+	@cd bench/node && $(WITH_NODE) npm install --no-audit --no-fund --loglevel=error && touch node_modules/.installed
 
 node-packages: $(NODE_PACKAGES)
 

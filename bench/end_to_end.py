@@ -1,0 +1,237 @@
+"""One event to three services, validated, processed and acknowledged: this package beside stock BullMQ, side by side.
+
+    make bench                                          # all of it, some minutes
+    make bench ARGS="--events 5000 --runs 1"
+
+Every contestant is the same five processes: one sender, one router (broker), three services with one worker each. All
+validate on arrival, keep the same completed jobs (1 hour or 1,000) and run on a server of their own that is started
+anew for each run. Runs are interleaved; the table has medians. CPU and Redis time are per event, CPU that of the
+five processes; latencies are from send to processor, at 100 events a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import secrets
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE, Process
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+HERE = Path(__file__).parent
+SERVICES = ("account", "shipping", "notification")
+DATA = {
+    "orderId": "O-000123",
+    "total": "61.30",
+    "currency": "USD",
+    "accountId": "C-00042",
+    "email": "c-00042@example.com",
+    "items": [{"sku": "HIP-001", "name": "Hippo mug", "quantity": 2, "unitPrice": "14.50"}],
+    "shippingAddress": {"line1": "12 Main St", "city": "Portland", "region": "OR", "country": "US"},
+}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    program: tuple[str, ...]
+    concurrency: int
+    share: float = 1.0
+    """Of the events: the slow ones get fewer, and are judged by their rate all the same."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    rate: float
+    redis_time: float
+    cpu: float
+    p50: float
+    p99: float
+
+
+NODE = ("node", str(HERE / "node" / "part.mjs"))
+CONTESTANTS = (
+    Contestant("hippo-service-messenger", (sys.executable, str(HERE / "hippo_part.py")), 200),
+    Contestant("stock BullMQ, Node, 50", NODE, 50, 0.5),
+    Contestant("stock BullMQ, Node, 200", NODE, 200, 0.5),
+    Contestant("stock BullMQ, Python, 50", (sys.executable, str(HERE / "stock_python_part.py")), 50, 0.1),
+)
+
+
+class Server:
+    """A Redis of one run."""
+
+    def __init__(self, program: str, *, append_only: bool) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="hippo-bench-"))
+        self.url = f"unix://{self._directory}/redis.sock"
+        keep = ("--appendonly", "yes", "--appendfsync", "everysec") if append_only else ("--appendonly", "no")
+        socket = ("--port", "0", "--unixsocket", str(self._directory / "redis.sock"))
+        self._words = (program, *socket, "--dir", str(self._directory), "--save", "", *keep)
+
+    async def __aenter__(self) -> Server:
+        self._process = await asyncio.create_subprocess_exec(*self._words, stdout=asyncio.subprocess.DEVNULL)
+        self._client = redis.asyncio.Redis.from_url(self.url)
+        while True:
+            try:
+                await self._client.ping()
+                return self
+            except redis.exceptions.ConnectionError:
+                await asyncio.sleep(0.01)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+        self._process.kill()
+        await self._process.wait()
+        shutil.rmtree(self._directory)
+
+    async def cpu(self) -> float:
+        """Seconds so far."""
+        info = await self._client.info("cpu")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+
+async def timed(contestant: Contestant, server: Server, *, events: int, rate: float) -> Figures:
+    """One run, from the first send to the last acknowledgement."""
+    prefix = f"{{bench-{secrets.token_hex(4)}}}"
+    async with AsyncExitStack() as stack:
+        parts: dict[str, Process] = {}
+        for role in ("router", *SERVICES, "sender"):
+            name = (role,) if role in SERVICES else ()
+            kind = "service" if name else role
+            words = (kind, server.url, prefix, str(contestant.concurrency), str(events), str(rate), *name)
+            part = await asyncio.create_subprocess_exec(
+                *contestant.program, *words, stdin=PIPE, stdout=PIPE, limit=2**26
+            )
+            stack.push_async_callback(ended, part)
+            parts[role] = part
+            await said(part, "ready")
+        cpu_before, redis_before = children_cpu(parts.values()), await server.cpu()
+        start = time.monotonic()
+        sender = parts["sender"]
+        assert sender.stdin is not None
+        sender.stdin.write(json.dumps({"data": DATA}).encode() + b"\n")
+        await sender.stdin.drain()
+        reports = await asyncio.gather(*(said(parts[service], "done") for service in SERVICES))
+        seconds = time.monotonic() - start
+        await said(sender, "done")
+        cpu, redis_cpu = children_cpu(parts.values()) - cpu_before, await server.cpu() - redis_before
+    latencies = sorted(latency for report in reports for latency in report["latencies"])
+    return Figures(
+        rate=events / seconds,
+        redis_time=redis_cpu / events * 1e6,
+        cpu=cpu / events * 1e6,
+        p50=latencies[len(latencies) // 2],
+        p99=latencies[len(latencies) * 99 // 100],
+    )
+
+
+async def said(part: Process, word: str) -> dict[str, Any]:
+    assert part.stdout is not None
+    async with asyncio.timeout(600):
+        while line := await part.stdout.readline():
+            what: dict[str, Any] = json.loads(line)
+            if word in what:
+                return what
+    raise SystemExit("a part ended before its time; run it by hand to see why")
+
+
+async def ended(part: Process) -> None:
+    if part.returncode is None:
+        part.terminate()
+        try:
+            await asyncio.wait_for(part.wait(), 10)
+        except TimeoutError:
+            part.kill()
+            await part.wait()
+
+
+def children_cpu(parts: Any) -> float:
+    """Seconds that these processes have used so far, as Linux tells it; 0 where it doesn't."""
+    ticks = 0
+    for part in parts:
+        try:
+            fields = Path(f"/proc/{part.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def median(figures: Sequence[Figures]) -> Figures:
+    names = Figures.__dataclass_fields__
+    return Figures(**{name: statistics.median(getattr(one, name) for one in figures) for name in names})
+
+
+def table(results: dict[str, list[Figures]], quiet: dict[str, list[Figures]], title: str) -> Table:
+    shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("", no_wrap=True)
+    for name in ("events/s", "ratio", "Redis µs", "CPU µs", "p50 ms", "p99 ms"):
+        shown.add_column(name, justify="right")
+    ours = median(results[CONTESTANTS[0].name]).rate
+    for name, figures in results.items():
+        middle, calm = median(figures), median(quiet[name]) if quiet[name] else None
+        shown.add_row(
+            name,
+            f"{middle.rate:,.0f}",
+            f"{ours / middle.rate:.1f}",
+            f"{middle.redis_time:.0f}",
+            f"{middle.cpu:.0f}",
+            f"{calm.p50:.1f}" if calm else "–",
+            f"{calm.p99:.1f}" if calm else "–",
+        )
+    return shown
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--latency-seconds", type=int, default=10, help="0 leaves the latencies out")
+    parser.add_argument("--persistence", choices=("off", "on", "both"), default="both")
+    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
+    asked = parser.parse_args()
+    if not asked.server:
+        raise SystemExit("no redis-server on PATH; name one with --server")
+    modes = {"off": (False,), "on": (True,), "both": (False, True)}[asked.persistence]
+    console = Console()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(modes) * len(CONTESTANTS) * (asked.runs + (asked.latency_seconds > 0)))
+        for append_only in modes:
+            results: dict[str, list[Figures]] = defaultdict(list)
+            quiet: dict[str, list[Figures]] = defaultdict(list)
+            for run in range(asked.runs + 1):
+                for contestant in CONTESTANTS:
+                    progress.update(task, description=contestant.name)
+                    is_quiet = run == asked.runs
+                    if is_quiet and not asked.latency_seconds:
+                        continue
+                    events = 100 * asked.latency_seconds if is_quiet else int(asked.events * contestant.share)
+                    async with Server(asked.server, append_only=append_only) as server:
+                        figures = await timed(contestant, server, events=events, rate=100 if is_quiet else 0)
+                    (quiet if is_quiet else results)[contestant.name].append(figures)
+                    progress.advance(task)
+            persistence = "append-only file, every second" if append_only else "no persistence"
+            console.print(table(results, quiet, f"One 400-byte event to three services; {persistence}"))
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    asyncio.run(main())

@@ -1,0 +1,94 @@
+"""One part of our bus: `sender`, `router` or `service`; see node/part.mjs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from hippo_messenger import (
+    HippoBroker,
+    HippoEvent,
+    HippoJob,
+    HippoMessenger,
+    HippoService,
+    HippoWorker,
+    OrderSuccess,
+    Settings,
+)
+
+ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, *NAME = sys.argv[1:]
+TOTAL = int(EVENTS)
+SETTINGS = Settings(prefix=PREFIX)
+
+
+def say(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+async def sender() -> None:
+    async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=URL, settings=SETTINGS) as messenger:
+        await messenger.connection.open()
+        say({"ready": True})
+        data = json.loads(await asyncio.to_thread(sys.stdin.readline))["data"]
+
+        def event() -> OrderSuccess:
+            return OrderSuccess.model_validate(data | {"sentAt": time.time() * 1000})
+
+        start = time.monotonic()
+        if float(RATE):
+            for number in range(TOTAL):
+                await asyncio.sleep(max(0.0, start + number / float(RATE) - time.monotonic()))
+                await messenger.send(event())
+        else:
+            for first in range(0, TOTAL, 200):
+                await messenger.send_many([event() for _ in range(first, min(first + 200, TOTAL))])
+        say({"done": TOTAL})
+        await asyncio.Event().wait()  # until its CPU time is read
+
+
+async def router() -> None:
+    async with HippoBroker(redis_connection=URL, settings=SETTINGS):
+        say({"ready": True})
+        await asyncio.Event().wait()
+
+
+async def service() -> None:
+    messenger = HippoMessenger(
+        service_name=HippoService(NAME[0]),
+        listens_to=[HippoEvent.ORDER_SUCCESS],
+        redis_connection=URL,
+        settings=SETTINGS,
+    )
+    latencies: list[float] = []
+    worker = HippoWorker(messenger=messenger, concurrency=int(CONCURRENCY))
+
+    @worker.on(OrderSuccess)
+    async def process(job: HippoJob[OrderSuccess]) -> None:
+        sent_at = (job.data.model_extra or {})["sentAt"]
+        latencies.append(time.time() * 1000 - sent_at)
+        if len(latencies) == TOTAL:
+            say({"done": TOTAL, "latencies": latencies})
+
+    async with messenger:
+        await messenger.register(wait=True, timeout=30)
+        async with worker:
+            say({"ready": True})
+            await asyncio.Event().wait()
+
+
+async def main() -> None:
+    task = asyncio.create_task({"sender": sender, "router": router, "service": service}[ROLE]())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await asyncio.gather(task, return_exceptions=False)
+
+
+try:
+    uvloop.run(main())
+except asyncio.CancelledError:
+    pass

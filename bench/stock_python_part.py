@@ -1,0 +1,88 @@
+"""One part of a bus of stock BullMQ in Python: `sender`, `router` or `service`; see node/part.mjs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import redis.asyncio
+import uvloop
+from bullmq import Queue, Worker
+
+from hippo_messenger.catalogue.golden_hippo import OrderSuccess
+
+ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, *NAME = sys.argv[1:]
+TOTAL = int(EVENTS)
+KEEP = {"removeOnComplete": {"age": 3600, "count": 1000}}
+
+
+def say(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def options() -> dict[str, Any]:
+    return {"connection": redis.asyncio.Redis.from_url(URL, decode_responses=True), "prefix": PREFIX}
+
+
+def job(number: int, data: dict[str, Any]) -> dict[str, Any]:
+    event_id = f"{PREFIX.strip('{}')}-event-{number}"
+    data = data | {"sentAt": time.time() * 1000}
+    time_sent = datetime.now(UTC).isoformat()
+    event = {"specversion": "1.0", "id": event_id, "source": "order", "type": "ORDER_SUCCESS", "time": time_sent}
+    return {"name": "ORDER_SUCCESS", "data": event | {"data": data}, "opts": {"jobId": event_id, "attempts": 1, **KEEP}}
+
+
+async def sender() -> None:
+    queue = Queue("broker", options())
+    say({"ready": True})
+    data = json.loads(await asyncio.to_thread(sys.stdin.readline))["data"]
+    start = time.monotonic()
+    if float(RATE):
+        for number in range(TOTAL):
+            await asyncio.sleep(max(0.0, start + number / float(RATE) - time.monotonic()))
+            made = job(number, data)
+            await queue.add(made["name"], made["data"], made["opts"])
+    else:
+        for first in range(0, TOTAL, 200):
+            await queue.addBulk([job(number, data) for number in range(first, min(first + 200, TOTAL))])
+    say({"done": TOTAL})
+
+
+async def router() -> None:
+    queues = [Queue(name, options()) for name in ("account", "shipping", "notification")]
+    copies = {"attempts": 3, "backoff": {"type": "exponential", "delay": 1000}, **KEEP}
+
+    async def route(job: Any, token: str) -> None:
+        OrderSuccess.model_validate(job.data["data"])
+        added = {**copies, "jobId": job.data["id"]}
+        await asyncio.gather(*(queue.add(job.name, job.data, added) for queue in queues))
+
+    Worker("broker", route, {**options(), "concurrency": int(CONCURRENCY)})
+    say({"ready": True})
+
+
+async def service() -> None:
+    latencies: list[float] = []
+
+    async def process(job: Any, token: str) -> None:
+        OrderSuccess.model_validate(job.data["data"])
+        latencies.append(time.time() * 1000 - job.data["data"]["sentAt"])
+        if len(latencies) == TOTAL:
+            say({"done": TOTAL, "latencies": latencies})
+
+    Worker(NAME[0], process, {**options(), "concurrency": int(CONCURRENCY)})
+    say({"ready": True})
+
+
+async def main() -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: sys.exit(0))
+    await {"sender": sender, "router": router, "service": service}[ROLE]()
+    await asyncio.Event().wait()
+
+
+uvloop.run(main())
