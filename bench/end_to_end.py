@@ -182,9 +182,9 @@ def median(figures: Sequence[Figures]) -> Figures:
 
 def table(results: dict[str, list[Figures]], quiet: dict[str, list[Figures]], title: str) -> Table:
     shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("", no_wrap=True)
+    shown.add_column("", overflow="fold")
     for name in ("events/s", "ratio", "Redis µs", "CPU µs", "p50 ms", "p99 ms"):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True)
     ours = median(results[CONTESTANTS[0].name]).rate
     for name, figures in results.items():
         middle, calm = median(figures), median(quiet[name]) if quiet[name] else None
