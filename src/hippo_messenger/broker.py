@@ -237,6 +237,9 @@ class HippoBroker:
         except (RedisError, TimeoutError) as error:
             _log.warning("registration %s has to wait: %s", job.id, error)
             return Outcome.later(job, delay=1.0)
+        except Exception as error:  # a tick that somebody made up, say: one job must not take the broker with it
+            _log.exception("registration %s could not be taken", job.id)
+            return Outcome.failed(job, f"taking it raised {type(error).__name__}: {error}")
         if written == "changed":
             self._registrations = await self._registry.load()
             _log.info("%s listens to %s", registration.service, ", ".join(sorted(registration.listens_to)) or "nothing")

@@ -128,6 +128,22 @@ async def test_a_tick_repairs_an_entry_that_was_lost_or_altered_but_overwrites_n
     await eventually(later)
 
 
+@pytest.mark.parametrize("options", ["not json", "[]", '{"repeat":7}', '{"repeat":{"every":"soon"}}', "{}"])
+async def test_a_tick_that_somebody_made_up_harms_nobody(bus: Bus, options: str) -> None:
+    base = bus.queue("broker").base
+    registration = '{"serviceName":"account","listensTo":["ORDER_SUCCESS"]}'
+    fields = {"name": "hippo.register", "data": registration, "opts": options, "timestamp": 1, "rjk": "made-up"}
+    await bus.redis.hset(base + "made-up-tick-0001", mapping=fields)
+    await bus.redis.lpush(base + "wait", "made-up-tick-0001")
+    await bus.broker()
+    await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+
+    await bus.messenger(HippoService.ORDER).send(ORDER)
+
+    await bus.settled("shipping", wait=1)
+    assert await bus.count("broker", "wait") == await bus.count("broker", "active") == 0
+
+
 @pytest.mark.chaos
 async def test_messengers_register_again_when_the_registry_is_gone(bus: Bus) -> None:
     await bus.broker()

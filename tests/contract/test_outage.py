@@ -64,8 +64,6 @@ async def send_until_accepted(sender: HippoMessenger, number: int) -> str:
 async def test_redis_killed_under_load_loses_nothing_that_was_accepted(
     server_binary: str, tmp_path: Path, settings: Settings
 ) -> None:
-    port = free_port()
-
     processed: Counter[str] = Counter()
 
     async def process(job: HippoJob[EventData]) -> None:
