@@ -52,11 +52,15 @@ async def test_a_process_that_dies_ends_the_demo_with_its_name(redis_server: str
     process = await demo("--rate", "20", "--redis", redis_server, directory=tmp_path)
 
     async def killed() -> None:
-        [(pid, _)] = [child for child in children_of(process.pid) if "demo.member notification" in child[1]]
+        if process.returncode is not None:
+            pytest.fail(f"the demo ended before its time: {await ended(process)}")
+        children = children_of(process.pid)
+        members = [pid for pid, words in children if "demo.member notification" in words]
+        assert len(members) == 1, children
         ledger = list(tmp_path.glob("hippo-demo-*/notification.ndjson"))
         assert ledger
         assert ledger[0].stat().st_size > 0
-        os.kill(pid, signal.SIGKILL)
+        os.kill(members[0], signal.SIGKILL)
 
     await eventually(killed, timeout=30)
     code, shown = await ended(process)
@@ -85,6 +89,6 @@ async def test_ctrl_c_leaves_no_process_behind(redis_server: str, tmp_path: Path
 
 def children_of(parent: int) -> list[tuple[int, str]]:
     """The processes that one has started, with their command lines."""
-    with os.popen(f"ps -o pid=,args= --ppid {parent}") as found:
+    with os.popen(f"ps -ww -o pid=,args= --ppid {parent}") as found:  # -ww: whatever COLUMNS says
         rows = [line.strip().split(None, 1) for line in found]
     return [(int(pid), args) for pid, args in rows]
