@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from examples.own_catalogue import CATALOGUE, ShopService
 
+from examples.own_catalogue import CATALOGUE, ShopService
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import InvalidRegistrationError, RegistrationTimeoutError
 from tests.contract.bus import Bus
