@@ -76,7 +76,11 @@ class HippoBroker:
         self._layout = Layout(self._settings.prefix)
         caller = Caller(self._connection, observer=self._observer)
         self._queue = Queue(
-            self._connection, self._layout.broker, caller=caller, events_stream=self._settings.events_stream
+            self._connection,
+            self._layout.broker,
+            caller=caller,
+            events_stream=self._settings.events_stream,
+            metrics_minutes=self._settings.metrics_minutes,
         )
         self._registry = Registry(self._connection, self._layout, caller=caller)
         self._schedule = Schedule(self._connection, settings=self._settings)

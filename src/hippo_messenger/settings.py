@@ -39,6 +39,9 @@ class Settings(BaseModel):
     events_stream: bool = True
     """Write BullMQ's events stream, which QueueEvents and dashboards read."""
 
+    metrics_minutes: int = Field(default=1440, ge=0)
+    """For how many minutes each queue remembers how many jobs finished in it, as BullMQ's `getMetrics` reads it."""
+
     deduplication_window: float = Field(default=600.0, gt=0)
     """How long a second event with the same id and source is recognised."""
     completed_age: int = Field(default=3600, ge=0)

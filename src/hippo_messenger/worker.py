@@ -60,7 +60,13 @@ class HippoWorker:
         settings = messenger.settings
         keys = Layout(settings.prefix).queue(messenger.service)
         caller = Caller(messenger.connection, observer=messenger.observer)
-        self._queue = Queue(messenger.connection, keys, caller=caller, events_stream=settings.events_stream)
+        self._queue = Queue(
+            messenger.connection,
+            keys,
+            caller=caller,
+            events_stream=settings.events_stream,
+            metrics_minutes=settings.metrics_minutes,
+        )
         self._processing = Processing(
             self._queue, catalogue=messenger.catalogue, settings=settings, processor=processor, threads=concurrency
         )

@@ -15,7 +15,7 @@ __all__ = ["KeySpace", "key_space"]
 KeySpace = dict[str, Any]
 """Key without prefix -> its value; a volatile key's value stands in a tuple."""
 
-_TIMES = {"timestamp", "processedOn", "finishedOn"}
+_TIMES = {"timestamp", "processedOn", "finishedOn", "prevTS"}
 _STEP = 10_000
 """Delays of scenarios are multiples of this (ms), and a scenario takes less."""
 

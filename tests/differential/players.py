@@ -33,7 +33,7 @@ from tests.differential.steps import (
     Step,
     Take,
 )
-from tests.differential.stock import LOCK, Stock
+from tests.differential.stock import LOCK, METRICS, Stock
 
 __all__ = ["Hippo", "Player", "StockPlayer"]
 
@@ -122,7 +122,7 @@ class Hippo:
         self._layout = Layout(prefix)
         self._connection = Connection.of(url, settings=settings)
         caller = Caller(self._connection, observer=Observer())
-        self._queue = Queue(self._connection, self._layout.broker, caller=caller)
+        self._queue = Queue(self._connection, self._layout.broker, caller=caller, metrics_minutes=METRICS)
         self._publisher = Publisher(caller, self._layout, own_queue="order", settings=settings)
         self._peer = peer
         self._held: dict[str, QueuedJob] = {}

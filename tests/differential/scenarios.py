@@ -208,6 +208,20 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         Settle(completed(a), failed(b), retry(c), later(d, delay=MINUTE), back("event-e")),
     ),
     # locks and stalls
+    "count by the minute": (
+        Command("HSET", "metrics:completed", "count", 7, "prevTS", 1, "prevCount", 3),
+        Command("HSET", "metrics:failed", "count", 1, "prevTS", 1, "prevCount", 1),
+        Command("RPUSH", "metrics:completed:data", 9, 9),
+        Add(A, B, C, D),
+        Take(4),
+        Settle(completed(a), completed(b), failed(c), completed(d, count=0)),
+    ),
+    "count what is delivered": (
+        Command("HSET", "metrics:completed", "count", 7, "prevTS", 1, "prevCount", 3),
+        Add(A, B),
+        Take(2),
+        Deliver(a, b, to=(FIRST,)),
+    ),
     "renew locks": (Add(A, B), Take(2), Recover(), Renew(a, b), Recover()),
     "renew a lock that is lost": (Add(A, B), Take(2), Command("DEL", f"{a}:lock"), Renew(a, b)),
     "renew a lock that is another's": (Add(A), Take(), Command("SET", f"{a}:lock", "other"), Renew(a)),

@@ -20,6 +20,7 @@ __all__ = ["Stock", "stock_commands"]
 
 NODE_MODULES = Path(__file__).parent.parent / "interop" / "node_modules"
 LOCK = 30_000
+METRICS = 60
 _INCLUDE = re.compile(r'^--- @include "(.+)"$', re.MULTILINE)
 
 
@@ -114,7 +115,7 @@ class Stock:
             "keepJobs": keep,
             "lockDuration": LOCK,
             "attempts": outcome.number,
-            "maxMetricsSize": "",
+            "maxMetricsSize": METRICS,
         }
         fields, field = b"", "returnvalue"
         if outcome.kind == "failed":

@@ -23,7 +23,20 @@ async def test_the_same_key_space(name: str, source: str, redis_server: str, pre
 
 
 async def play_both(steps: Sequence[Step], source: str, url: str, prefix: str) -> None:
-    """Play the steps on both sides; after each the answers and the key spaces must be equal."""
+    """Play the steps on both sides; after each the answers and the key spaces must be equal.
+
+    Finished jobs are counted by the minute: where one ends between the two sides the steps are played again.
+    """
+    while True:
+        minute = time.time() // 60
+        try:
+            return await _play_both(steps, source, url, prefix)
+        except AssertionError:
+            if time.time() // 60 == minute:
+                raise
+
+
+async def _play_both(steps: Sequence[Step], source: str, url: str, prefix: str) -> None:
     commands = stock_commands(source)
     theirs, ours = f"{prefix[:-1]}-stock}}", f"{prefix[:-1]}-ours}}"
     since = time.time()

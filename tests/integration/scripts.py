@@ -150,7 +150,7 @@ def ADD(  # noqa: N802 - reads as a constant in the tests
 
 
 def order(count: int, *, token: str = TOKEN) -> list[Argument]:
-    return [1, token, 30_000, count, 1 << 40, ""]
+    return [1, token, 30_000, count, 1 << 40, "", 60]
 
 
 def outcome(

@@ -67,6 +67,27 @@ async def test_a_counter_that_is_none_is_named_and_nothing_changes(bench: Bench,
         assert bench.space() == before
 
 
+@pytest.mark.parametrize("script", ["settle", "route"])
+@pytest.mark.parametrize("key", ["metrics:completed", "metrics:completed:data"])
+async def test_metrics_that_are_none_are_left_alone_and_stop_nothing(bench: Bench, script: str, key: str) -> None:
+    for kind in [kind for kind in WRONG if kind != bench.kind(bench.key(key))]:
+        bench.spoil(bench.key(key), kind)
+        before = bench.redis.dump(bench.key(key))
+        reply = bench.run(*_words(bench, script))
+        assert reply[0] == b"ok"
+        assert bench.redis.dump(bench.key(key)) == before
+
+
+@pytest.mark.parametrize("field", ["count", "prevTS", "prevCount"])
+async def test_a_metric_that_is_no_number_stops_nothing(redis_server: str, prefix: str, field: str) -> None:
+    for at, value in enumerate(GARBAGE):
+        bench = Bench(redis_server, f"{prefix}{at}")
+        bench.populate()
+        bench.redis.hset(bench.key("metrics:completed"), field, value)
+        assert bench.run(*_words(bench, "settle"))[0] == b"ok"
+        await bench.close()
+
+
 @pytest.mark.parametrize("setting", ["paused", "concurrency", "max", "duration", "opts.maxLenEvents"])
 @pytest.mark.parametrize("script", OF_THE_QUEUE)
 async def test_settings_that_are_no_numbers_stop_nothing(
@@ -221,7 +242,7 @@ async def test_thousands_are_settled_and_trimmed(many: tuple[Bench, list[str]]) 
 async def test_thousands_are_routed(many: tuple[Bench, list[str]]) -> None:
     bench, jobs = many
     call = CALLS["route"](bench)
-    words = [*call.arguments[:6], 0, *call.arguments[7:15], 2, 1, 2, "{}", MANY]
+    words = [*call.arguments[:7], 0, *call.arguments[8:16], 2, 1, 2, "{}", MANY]
     for job in jobs:
         words += [job, TOKEN, job, f"digest-{job}", ""]
     assert bench.run("route", call.keys, words)[2] == [b"routed"] * MANY

@@ -169,11 +169,20 @@ class Routed:
 class Queue:
     """One service's queue, or the broker's."""
 
-    def __init__(self, connection: Connection, keys: QueueKeys, *, caller: Caller, events_stream: bool = True) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        keys: QueueKeys,
+        *,
+        caller: Caller,
+        events_stream: bool = True,
+        metrics_minutes: int = 0,
+    ) -> None:
         self._connection = connection
         self._keys = keys
         self._caller = caller
         self._events_stream = b"1" if events_stream else b"0"
+        self._metrics_minutes = metrics_minutes
         self._waiting: WaitingLine | None = None
         self._instance = uuid4().hex
         self._tokens = itertools.count(1)
@@ -290,7 +299,9 @@ class Queue:
         return f"{self._instance}:{next(self._tokens)}"
 
     def _order(self, token: str, order: Order) -> list[Argument]:
-        return [self._events_stream, token, math.ceil(order.lock * 1000), order.count, order.max_bytes, order.worker]
+        lock = math.ceil(order.lock * 1000)
+        taking: list[Argument] = [self._events_stream, token, lock, order.count, order.max_bytes, order.worker]
+        return [*taking, self._metrics_minutes]
 
 
 def _keep(keep: Retention) -> tuple[Argument, Argument]:

@@ -1,9 +1,9 @@
 --[[ Routes a batch of events: finishes each job of the broker and adds its copies to the service queues, and takes the next.
 
   KEYS  block of the broker queue; registry version; base of the duplicate window; block of each service queue
-  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''
-        8 registry version that the routes were made from  9 window (ms)  10, 11 age (s or '') and count of completed jobs to keep
-        12 number of services; for each: its name, the options of its copies (JSON)
+  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''  8 minutes of metrics
+        9 registry version that the routes were made from  10 window (ms)  11, 12 age (s or '') and count of completed jobs to keep
+        13 number of services; for each: its name, the options of its copies (JSON)
         then groups of events with the same routes: number of routes, their places in the list of services, return value (JSON),
         number of events, for each: id, token, event id, digest of source and event id ('' is not checked),
         members to add to the copies' options (JSON without the opening brace, or '')
@@ -19,12 +19,13 @@
 --@include unique
 --@include family
 --@include finish
+--@include metrics
 --@include window
 
 local BLOCK = 14
 local broker = queue_at(1)
-local seen, window = KEYS[BLOCK + 2], tonumber(ARGV[9])
-local keep = {age = tonumber(ARGV[10]), count = tonumber(ARGV[11])}
+local seen, window = KEYS[BLOCK + 2], tonumber(ARGV[10])
+local keep = {age = tonumber(ARGV[11]), count = tonumber(ARGV[12])}
 local now = clock()
 local corrupt = queue_misfit(broker) or misfit(KEYS[BLOCK + 1], 'string') or window_misfit(seen, window, now)
 if corrupt then return {'corrupt', corrupt} end
@@ -33,7 +34,7 @@ local stream = ARGV[2] == '1'
 local meta = read_meta(broker)
 meta.stream = stream
 
-local cursor = 11
+local cursor = 12
 local function argument()
   cursor = cursor + 1
   return ARGV[cursor]
@@ -74,7 +75,7 @@ end
 -- A repeat whose events are all done hands out what the lost reply held, wherever the registry has moved meanwhile.
 local version, all_lost = version_at(KEYS[BLOCK + 1]), ARGV[1] == '1' and #events > 0
 for _, event in ipairs(events) do all_lost = all_lost and event.status == 'lost' end
-if version ~= tonumber(ARGV[8]) and not all_lost then return {'stale', version} end
+if version ~= tonumber(ARGV[9]) and not all_lost then return {'stale', version} end
 
 local digests, checked = {}, {}
 for _, event in ipairs(events) do
@@ -143,7 +144,7 @@ local function deliver(event)
 end
 
 trim_events(broker, meta)
-local statuses, touched, ended = {}, {}, false
+local statuses, touched, ended = {}, {}, {completed = 0, failed = 0}
 for at, event in ipairs(events) do
   local returned = '{"duplicate":true}'
   if not event.status and not event.duplicate then
@@ -155,8 +156,10 @@ for at, event in ipairs(events) do
     if event.name or event.data then fail_torn(broker, meta, now, event.id, 'active') end
     status = 'gone'
   elseif not status then
-    finish(broker, meta, now, {id = event.id, set = 'completed', field = 'returnvalue', value = returned, keep = keep})
-    status, ended = event.duplicate and 'duplicate' or 'routed', true
+    local job = {id = event.id, set = 'completed', field = 'returnvalue', value = returned, keep = keep}
+    finish(broker, meta, now, job)
+    ended[job.set] = ended[job.set] + 1
+    status = event.duplicate and 'duplicate' or 'routed'
   end
   statuses[at] = status
 end
@@ -167,11 +170,12 @@ for service in pairs(touched) do
   end
 end
 trim_finished(broker, meta, broker.completed, keep, now)
+for set, number in pairs(ended) do count_finished(broker, set, number, tonumber(ARGV[8]), now) end
 meta.maxed = meta.concurrency ~= nil and rcall('LLEN', broker.active) >= meta.concurrency
 mark_added(broker, meta)
 
 local order = {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]), max_bytes = tonumber(ARGV[6]),
   worker = ARGV[7], again = ARGV[1] == '1'}
 local taken = take(broker, meta, now, order)
-if ended then emit_if_drained(broker, meta, order, taken) end
+if ended.completed + ended.failed > 0 then emit_if_drained(broker, meta, order, taken) end
 return {'ok', taken, statuses, parked}

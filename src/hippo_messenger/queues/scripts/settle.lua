@@ -1,7 +1,7 @@
 --[[ Settles a batch of jobs of one queue, each by its own outcome, and takes the next.
 
   KEYS  block of the queue
-  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''
+  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''  8 minutes of metrics
         then for each job: outcome, id, token, value, stacktrace, number, age to keep (s or ''), count to keep or ''
           completed  value: return value (JSON)
           failed     value: reason; stacktrace: JSON list; number: attempts allowed
@@ -18,6 +18,7 @@
 --@include unique
 --@include family
 --@include finish
+--@include metrics
 
 local queue = queue_at(1)
 local corrupt = queue_misfit(queue)
@@ -25,7 +26,7 @@ if corrupt then return {'corrupt', corrupt} end
 local now = clock()
 local meta = read_meta(queue)
 meta.stream = ARGV[2] == '1'
-local FIRST, PARAMETERS = 8, 8
+local FIRST, PARAMETERS = 9, 8
 
 local function delay_job(id, delay)
   rcall('HSET', queue.base .. id, 'delay', delay)
@@ -40,14 +41,19 @@ local function is_lifo(id)
   return fine and type(opts) == 'table' and opts.lifo == true
 end
 
-local outcomes = {}
+local outcomes, ended = {}, {completed = 0, failed = 0}
+
+local function finish_and_count(job)
+  finish(queue, meta, now, job)
+  ended[job.set] = ended[job.set] + 1
+end
 
 function outcomes.completed(job)
-  finish(queue, meta, now, {id = job.id, set = 'completed', field = 'returnvalue', value = job.value, keep = job.keep})
+  finish_and_count({id = job.id, set = 'completed', field = 'returnvalue', value = job.value, keep = job.keep})
 end
 
 function outcomes.failed(job)
-  finish(queue, meta, now, {id = job.id, set = 'failed', field = 'failedReason', value = job.value, keep = job.keep,
+  finish_and_count({id = job.id, set = 'failed', field = 'failedReason', value = job.value, keep = job.keep,
     stacktrace = job.stacktrace, attempts = job.number})
 end
 
@@ -103,6 +109,7 @@ for at = FIRST, #ARGV, PARAMETERS do
 end
 trim('completed')
 trim('failed')
+for set, number in pairs(ended) do count_finished(queue, set, number, tonumber(ARGV[8]), now) end
 meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
 if meta.returned_some then mark_available(queue, meta) end
 mark_added(queue, meta)

@@ -1,7 +1,7 @@
 --[[ Takes up to a number of jobs from one queue.
 
   KEYS  block of the queue
-  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many  6 how many bytes  7 worker name or ''
+  ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many  6 how many bytes  7 worker name or ''  8 minutes of metrics
   Result  {'ok', what include/take.lua returns} or {'corrupt', what is wrong}
   Atomic  the whole. An id without a job is dropped; a job without name or data goes to `failed`. Neither harms another.
   Repeat  with the same token hands out again what the lost reply held, and takes more only if that was nothing.
