@@ -29,6 +29,7 @@ HippoError
 │   ├── RedisEvictsError                  its maxmemory-policy would drop events
 │   ├── RedisTooOldError                  older than 6.2
 │   ├── QueueCorruptedError               a key of a queue holds something else than it should
+│   ├── LayoutTooNewError                 a newer version of this package keeps these queues
 │   └── RedisCommandError                 any other error reply
 ├── EmbeddedServerError                   the embedded server can't be started
 ├── MessengerClosedError                  used after close
@@ -59,6 +60,7 @@ __all__ = [
     "InvalidEventIdError",
     "InvalidNameError",
     "InvalidRegistrationError",
+    "LayoutTooNewError",
     "MessengerClosedError",
     "NotSentError",
     "PossiblySentError",
@@ -248,6 +250,10 @@ class RedisTooOldError(RedisError):
 
 class QueueCorruptedError(RedisError):
     """A key of a queue holds something that BullMQ's layout doesn't have there; nothing was changed."""
+
+
+class LayoutTooNewError(RedisError):
+    """A newer version of this package keeps these queues, in a way that this one would do harm to: update it."""
 
 
 class RedisCommandError(RedisError):

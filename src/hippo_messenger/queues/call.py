@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import cast
 
-from hippo_messenger.errors import QueueCorruptedError, RedisError, RedisUnavailableError
+from hippo_messenger.errors import LayoutTooNewError, QueueCorruptedError, RedisError, RedisUnavailableError
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.script import load_script
@@ -44,6 +44,7 @@ class Caller:
                 then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 1 s, with jitter.
 
         Raises:
+            LayoutTooNewError: A newer version of this package keeps the queues; that is never waited out.
             RedisError: The call failed for good. `maybe_executed` says whether some try of it may have worked.
         """
         loop = asyncio.get_running_loop()
@@ -58,6 +59,9 @@ class Caller:
             except RedisError as error:
                 maybe_executed = maybe_executed or error.maybe_executed
                 error.maybe_executed = maybe_executed
+                if isinstance(error, LayoutTooNewError):
+                    _log.error("%s: %s", name, error)
+                    raise
                 if deadline is not None and (
                     not isinstance(error, RedisUnavailableError) or loop.time() + pause >= deadline
                 ):
@@ -72,6 +76,11 @@ def _checked(reply: object) -> list[object]:
     status, *rest = cast("list[object]", reply)
     if status == b"corrupt":
         raise QueueCorruptedError(f"{cast('bytes', rest[0]).decode(errors='replace')}; nothing was changed")
+    if status == b"newer":
+        raise LayoutTooNewError(
+            f"expected layout {rest[1]} under this prefix, got {rest[0]}: a newer hippo-service-messenger keeps these "
+            "queues; update this one. Nothing was changed"
+        )
     if status == b"stale":
         return [status, *rest]
     return rest

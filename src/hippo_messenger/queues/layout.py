@@ -87,6 +87,11 @@ class Layout:
         return QueueKeys(self.prefix, BROKER_QUEUE)
 
     @property
+    def version(self) -> str:
+        """Number: the version of all that is under the prefix; a process that knows only older ones stops."""
+        return f"{self.prefix}:layout"
+
+    @property
     def registry(self) -> str:
         """Hash: service -> its registration as JSON."""
         return f"{self.prefix}:registry"

@@ -2,15 +2,15 @@
 
   KEYS  the job; its log; the queue's events stream
   ARGV  1 again  2 'log' | 'progress'  3 the job's id  4 the line, or the progress as JSON  5 '1' with the events stream
-  Result  {'ok', 1 if it was noted, 0 if the job is gone} or {'corrupt', what is wrong}
+  Result  {'ok', 1 if it was noted, 0 if the job is gone} or a refusal (include/queue.lua)
   Atomic  the whole. A job that is gone is not made anew, as in BullMQ's addLog and updateProgress.
   Repeat  does no harm: a line is not added twice in a row, nor the same progress told twice.
 ]]
 --@include queue
 
 local job, log, events = KEYS[1], KEYS[2], KEYS[3]
-local corrupt = misfit(job, 'hash') or misfit(log, 'list') or misfit(events, 'stream')
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(misfit(job, 'hash') or misfit(log, 'list') or misfit(events, 'stream'))
+if refused then return refused end
 if rcall('EXISTS', job) == 0 then return {'ok', 0} end
 if ARGV[2] == 'progress' then
   if ARGV[1] == '1' and rcall('HGET', job, 'progress') == ARGV[4] then return {'ok', 1} end

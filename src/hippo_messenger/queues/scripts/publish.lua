@@ -4,7 +4,7 @@
   ARGV  1 again ('1': a repeat of a call whose reply was lost)  2 events stream ('1')  3 window (ms)
         then for each job: id ('' takes the next number), name, data, opts, delay (ms), priority, push,
         opts of the direct copy ('' is no copy), digest of source and id
-  Result  {'ok', for each job: its id, and 'added', 'known' or what is wrong with it} or {'corrupt', what is wrong}
+  Result  {'ok', for each job: its id, and 'added', 'known' or what is wrong with it} or a refusal (include/queue.lua)
   Atomic  the job and its direct copy: both or none. One bad job harms no other.
   Repeat  does no harm: a job whose id is known is not added again.
 ]]
@@ -19,8 +19,8 @@ local PARAMETERS = 9
 local copies = false
 for at = 4, #ARGV, PARAMETERS do copies = copies or ARGV[at + 7] ~= '' end
 local now = clock()
-local corrupt = queue_misfit(queue)
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(queue_misfit(queue))
+if refused then return refused end
 local own_corrupt = copies and (queue_misfit(own) or window_misfit(seen, window, now)) or nil
 
 local meta = read_meta(queue)

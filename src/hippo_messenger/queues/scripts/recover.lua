@@ -3,7 +3,7 @@
 
   KEYS  block of the queue; stalled-check; repeat (the schedulers)
   ARGV  1 again  2 events stream  3 stalls allowed  4 how long (ms) this check stays fresh
-  Result  {'ok', ids put back} or {'corrupt', what is wrong}; nothing is put back while an earlier check is fresh
+  Result  {'ok', ids put back} or a refusal (include/queue.lua); nothing is put back while an earlier check is fresh
   Atomic  the whole.
   Repeat  does nothing, since the check of the lost call is fresh.
 ]]
@@ -12,8 +12,8 @@
 local BLOCK = 14
 local queue = queue_at(1)
 local check, schedulers = KEYS[BLOCK + 1], KEYS[BLOCK + 2]
-local corrupt = queue_misfit(queue) or misfit(check, 'string') or misfit(schedulers, 'zset')
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(queue_misfit(queue) or misfit(check, 'string') or misfit(schedulers, 'zset'))
+if refused then return refused end
 if rcall('EXISTS', check) == 1 then return {'ok', {}} end
 
 local now = clock()

@@ -1,8 +1,8 @@
---[[ Writes one service's registration into the registry, unless a newer one stands there.
+--[[ Writes one service's registration into the registry, unless a newer one stands there, and the version of the layout.
 
   KEYS  registry; its counters; its version; the broker queue's job counter
   ARGV  1 again  2 service  3 registration (JSON)  4 number of the registration job that it came with
-  Result  {'ok', 'changed' | 'same' | 'older', registry version} or {'corrupt', what is wrong}
+  Result  {'ok', 'changed' | 'same' | 'older', registry version} or a refusal (include/queue.lua)
   Atomic  the whole. The version moves only when the registration changes.
   Repeat  does no harm.
 ]]
@@ -10,9 +10,10 @@
 
 local registry, counters, version, job_counter = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local service, registration, number = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local corrupt = misfit(registry, 'hash') or misfit(counters, 'hash') or misfit(version, 'string')
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(misfit(registry, 'hash') or misfit(counters, 'hash') or misfit(version, 'string'))
+if refused then return refused end
 
+if rcall('GET', layout_key()) ~= tostring(LAYOUT) then rcall('SET', layout_key(), LAYOUT) end
 local current = version_at(version)
 local known = counted(rcall('HGET', counters, service)) or 0
 -- A number that BullMQ's counter has not reached yet is left over from before the counter was lost.

@@ -2,13 +2,13 @@
 
   KEYS  registry; its version
   ARGV  1 again
-  Result  {'ok', version, {service, registration, service, registration, …}} or {'corrupt', what is wrong}
+  Result  {'ok', version, {service, registration, service, registration, …}} or a refusal (include/queue.lua)
   Atomic  the whole. Writes nothing.
   Repeat  does no harm.
 ]]
 --@include queue
 
 local registry, version = KEYS[1], KEYS[2]
-local corrupt = misfit(registry, 'hash') or misfit(version, 'string')
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(misfit(registry, 'hash') or misfit(version, 'string'))
+if refused then return refused end
 return {'ok', version_at(version), rcall('HGETALL', registry)}

@@ -2,7 +2,7 @@
 
   KEYS  block of the queue; the sorted set of its rejected events
   ARGV  1 again  2 events stream  3 how many to keep  4 id  5 name  6 data  7 reason
-  Result  {'ok'} or {'corrupt', what is wrong}
+  Result  {'ok'} or a refusal (include/queue.lua)
   Atomic  the whole.
   Repeat  does no harm: the id is the record's own.
 ]]
@@ -13,8 +13,8 @@
 --@include finish
 
 local queue, rejected = queue_at(1), KEYS[15]
-local corrupt = queue_misfit(queue) or misfit(rejected, 'zset')
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(queue_misfit(queue) or misfit(rejected, 'zset'))
+if refused then return refused end
 local id, reason = ARGV[4], ARGV[7]
 if rcall('EXISTS', queue.base .. id) == 1 then return {'ok'} end
 

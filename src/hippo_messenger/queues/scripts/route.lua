@@ -8,7 +8,7 @@
         number of events, for each: id, token, event id, digest of source and event id ('' is not checked),
         members to add to the copies' options (JSON without the opening brace, or '')
   Result  {'ok', what include/take.lua returns, for each event: 'routed', 'duplicate', 'lost' or 'gone', parked copies: service, event id, reason}
-          or {'stale', version} or {'corrupt', what is wrong}
+          or {'stale', version} or a refusal (include/queue.lua)
   Atomic  each event: all its copies and the end of its job, or none of it. A service queue that can't be written
           gets its copies parked as failed jobs of the broker that name it; it harms no other.
   Repeat  does no harm: an event that the lost call routed is no longer held by its token.
@@ -27,8 +27,8 @@ local broker = queue_at(1)
 local seen, window = KEYS[BLOCK + 2], tonumber(ARGV[10])
 local keep = {age = tonumber(ARGV[11]), count = tonumber(ARGV[12])}
 local now = clock()
-local corrupt = queue_misfit(broker) or misfit(KEYS[BLOCK + 1], 'string') or window_misfit(seen, window, now)
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(queue_misfit(broker) or misfit(KEYS[BLOCK + 1], 'string') or window_misfit(seen, window, now))
+if refused then return refused end
 
 local stream = ARGV[2] == '1'
 local meta = read_meta(broker)

@@ -8,7 +8,7 @@
           retry      value: reason; stacktrace: JSON list; number: delay (ms)
           later      number: delay (ms); no attempt is counted
           back       to the head of the line; no attempt is counted
-  Result  {'ok', what include/take.lua returns, for each job: 'settled', 'lost' or 'gone'} or {'corrupt', what is wrong}
+  Result  {'ok', what include/take.lua returns, for each job: 'settled', 'lost' or 'gone'} or a refusal (include/queue.lua)
   Atomic  the whole.
   Repeat  does no harm: a job that the lost call settled is no longer held by its token.
 ]]
@@ -21,8 +21,8 @@
 --@include metrics
 
 local queue = queue_at(1)
-local corrupt = queue_misfit(queue)
-if corrupt then return {'corrupt', corrupt} end
+local refused = refusal(queue_misfit(queue))
+if refused then return refused end
 local now = clock()
 local meta = read_meta(queue)
 meta.stream = ARGV[2] == '1'

@@ -11,6 +11,7 @@ local KEY_TYPES = {
   events = 'stream', marker = 'zset', meta = 'hash', id = 'string', pc = 'string', stalled = 'set',
   limiter = 'string', paused = 'none',
 }
+local LAYOUT = 1 -- the version of all that is under a prefix; it moves when an older process would do harm to it
 local SLICE = 1000 -- `unpack` puts its values on Lua's stack, which has room for some thousands
 
 -- The queue whose block of keys starts at KEYS[first].
@@ -61,6 +62,19 @@ local function queue_misfit(queue)
     end
   end
   return nil
+end
+
+local function layout_key() return string.match(KEYS[1], '^[^:]*:') .. 'layout' end
+
+-- The answer to a call that must not touch anything: {'newer', version found, version known} where a newer version of
+-- this package keeps what is under the prefix, {'corrupt', what is wrong} where something is; or nil.
+local function refusal(corrupt)
+  local key = layout_key()
+  local found = rpcall('GET', key)
+  if type(found) == 'table' then return {'corrupt', misfit(key, 'string') or found.err} end
+  local version = counted(found)
+  if version and version > LAYOUT then return {'newer', version, LAYOUT} end
+  return corrupt and {'corrupt', corrupt} or nil
 end
 
 -- The settings of a queue that a script goes by; `maxed`: global concurrency is reached.
