@@ -10,20 +10,50 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, LineItem, OrderCancelled, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.settings import Settings
+from tests.conftest import StartServer
 from tests.contract.bus import Bus
 from tests.integration.test_embedded import end
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = {
+    "adding_event_types.py": [
+        "old: HIP-001 is sold, and {'till': 7}",
+        "new: HIP-001 is back",
+        "EXCHANGED is deprecated: it said two things at once; send ShopEvent.RETURNED instead",
+    ],
+    "canary.py": [
+        "{'the old version has processed ORDER_SUCCESS'}",
+        "the canary has sent an event",
+        "the new version has processed ORDER_SUCCESS",
+    ],
+    "delayed_and_priority.py": ["no priority\npriority 1\npriority 10\nlater\n"],
     "first_event.py": ["shipping A-1 for 12.30, said order"],
     "notify_self.py": ["order A-2: 5", "vat = 7"],
     "own_catalogue.py": ["Deprecated: send SOLD.", '"receiptId":"R-1"', "receiptId: required", "got ***"],
+    "retries.py": ["flaky: attempt 3", "broken: attempt 3", "completed: 2\nfailed: 2\nretry: 4\n"],
+    "send_errors.py": [
+        "orderId: required",
+        "total: Input should be a valid decimal",
+        "expected an event of at most 1,048,576 bytes",
+        "NotSentError for order-A-1-success\nFalse\n",
+        "2 events are still to be sent",
+    ],
+    "sending_events.py": [
+        "an event id has 36 characters",
+        "A-1 for 12.30, unknown to us: {}",
+        "A-2 for 5, unknown to us: {'giftWrap': True}",
+        "A-4 is cancelled\nA-5 is cancelled\nsix were sent, one of them twice under one id; more came: False",
+    ],
+    "services.py": [
+        "account hears ORDER_SUCCESS from order\naccount hears ORDER_CANCELLED from order\nnothing more: True"
+    ],
 }
-WITH_TESTS_OF_THEIR_OWN = {"shop_worker.py"}
+WITH_TESTS_OF_THEIR_OWN = {"shop_worker.py", "testing_a_service.py"}
 
 
 def test_no_example_is_left_out() -> None:
@@ -46,6 +76,26 @@ async def test_an_example_runs(name: str, tmp_path: Path, server_binary: str) ->
     for line in PROGRAMS[name]:
         assert line in out.decode()
     assert "Traceback" not in err.decode()
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["on a server of its own", "on a shared Redis"])
+async def test_the_tests_of_a_service_pass_and_leave_nothing_behind(*, shared: bool, start_server: StartServer) -> None:
+    url = start_server()
+    environment = os.environ | ({"TEST_REDIS_URL": url} if shared else {})
+    tests = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / "testing_a_service.py")),
+        cwd=EXAMPLES.parent,
+        env=environment,
+        stdout=PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, _ = await tests.communicate()
+    assert tests.returncode == 0, out.decode()
+    assert "3 passed" in out.decode()
+    async with redis.asyncio.Redis.from_url(url) as client:
+        assert await client.dbsize() == 0
+        used = (await client.info("stats"))["total_commands_processed"] > 100
+    assert used == shared
 
 
 async def test_the_worker_of_the_shop_works(redis_server: str, prefix: str) -> None:
