@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time as clock
@@ -19,6 +20,8 @@ from hippo_messenger.errors import InvalidEnvelopeError, InvalidEventIdError
 __all__ = ["Envelope", "check_event_id", "decode", "encode", "new_event_id"]
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{100}")
+"""What may be a number that is not finite; a walk over the data then finds out."""
 _RESERVED_IDS = frozenset({"waiting-children"})
 """The suffixes of BullMQ's own keys that are long enough to be taken for an event id."""
 
@@ -110,10 +113,18 @@ def decode(raw: bytes) -> Envelope:
     try:
         wire = _Wire.model_validate_json(raw)
         check_event_id(wire.id)
+        if wire.time is not None:
+            wire.time.astimezone(UTC)
     except ValidationError as error:
         raise InvalidEnvelopeError(f"expected one event in CloudEvents 1.0 JSON; {_reasons(error)}") from None
     except InvalidEventIdError as error:
         raise InvalidEnvelopeError(f"id: {error}") from None
+    except OverflowError:
+        raise InvalidEnvelopeError("time: expected a time in the years 1 to 9999 of UTC") from None
+    if _SUSPICIOUS.search(raw) and not _is_finite([wire.data, wire.model_extra]):
+        raise InvalidEnvelopeError(
+            "expected one event in CloudEvents 1.0 JSON; the whole: a number in it is not finite, which JSON can't hold"
+        )
     return Envelope(
         id=wire.id,
         source=wire.source,
@@ -122,6 +133,19 @@ def decode(raw: bytes) -> Envelope:
         time=wire.time,
         extensions=wire.model_extra or {},
     )
+
+
+def _is_finite(value: object) -> bool:
+    left = [value]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, float) and not math.isfinite(inner):
+            return False
+        if isinstance(inner, dict):
+            left.extend(inner.values())
+        elif isinstance(inner, list):
+            left.extend(inner)
+    return True
 
 
 def _reasons(error: ValidationError) -> str:

@@ -101,8 +101,18 @@ class CatalogueError(ConfigurationError):
     """A catalogue declares something wrong, or can't be loaded from its "module:attribute"."""
 
 
+_LONGEST_NAME = 80
+_LONGEST_REASON = 4000
+
+
+def _quoted(name: str) -> str:
+    return repr(name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…")
+
+
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
+    if len(name) > _LONGEST_NAME:  # comparing would take as long as somebody made the name
+        return f"expected one of {len(names)} that are far shorter"
     # A member is called by its enum and name, and meant by its name alone as well.
     by_folded = {spelled.casefold(): known for known in names for spelled in (known, known.rpartition(".")[2])}
     close = list(dict.fromkeys(by_folded[match] for match in get_close_matches(name.casefold(), by_folded, n=3)))
@@ -116,7 +126,7 @@ class UnknownServiceError(ConfigurationError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(
-            f"expected a service of the catalogue (an enum member), got {name!r}; {_did_you_mean(name, known)}"
+            f"expected a service of the catalogue (an enum member), got {_quoted(name)}; {_did_you_mean(name, known)}"
         )
         self.name = name
 
@@ -126,7 +136,8 @@ class UnknownEventTypeError(ConfigurationError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(
-            f"expected an event type of the catalogue (an enum member), got {name!r}; {_did_you_mean(name, known)}"
+            f"expected an event type of the catalogue (an enum member), got {_quoted(name)}; "
+            f"{_did_you_mean(name, known)}"
         )
         self.name = name
 
@@ -155,17 +166,22 @@ class FieldError:
 
 
 class EventValidationError(EventError):
-    """The data of an event doesn't fit the model of its type; `fields` says why, field by field."""
+    """The data of an event doesn't fit the model of its type; `fields` says why, field by field.
+
+    The message names as many of them as can be read; past 10,000 faults `fields` has their number alone.
+    """
 
     def __init__(self, event_type: str, fields: Iterable[FieldError]) -> None:
         self.event_type = event_type
         self.fields = tuple(fields)
-        reasons = "; ".join(str(field) for field in self.fields)
+        reasons = "; ".join(str(field) for field in self.fields[:100])
+        if len(self.fields) > 100 or len(reasons) > _LONGEST_REASON:
+            reasons = f"{reasons[:_LONGEST_REASON]}…; {len(self.fields):,} in all"
         super().__init__(f"the data doesn't fit {event_type}: {reasons}")
 
 
 class EventTooLargeError(EventError):
-    """The data of an event is larger than the limit (`Settings.max_event_bytes`)."""
+    """An event is larger than the limit (`Settings.max_event_bytes`)."""
 
 
 class InvalidEventIdError(EventError):

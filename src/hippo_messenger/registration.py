@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from hippo_messenger.envelope import Envelope
 from hippo_messenger.errors import InvalidNameError, InvalidRegistrationError
@@ -39,7 +39,7 @@ class Retention:
         if option is True:
             return cls(count=0)
         if isinstance(option, int) and not isinstance(option, bool):
-            return cls(count=option if option >= 0 else None)
+            return cls(count=_whole(option))
         if isinstance(option, Mapping):
             return cls(age=_whole(option.get("age")), count=_whole(option.get("count")))
         return cls() if option is False else default
@@ -50,7 +50,10 @@ class Retention:
 
 
 def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+    """A number that a retention can have; what JavaScript can't hold is no limit either."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2**53:
+        return None
+    return int(value)
 
 
 class _Wire(BaseModel):
@@ -59,7 +62,7 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     service_name: str = Field(alias="serviceName")
-    listens_to: list[str] = Field(alias="listensTo")
+    listens_to: Annotated[list[str], FailFast()] = Field(alias="listensTo")
     job_options: dict[str, Any] = Field(default_factory=dict, alias="jobOptions")
 
 

@@ -13,6 +13,8 @@ __all__ = ["RetryPolicy"]
 
 _LONGEST_DELAY = 24 * 3600.0
 """No retry waits longer than a day, whatever the exponent says."""
+_LARGEST = 2**53
+"""Numbers beyond it are garbage: JavaScript can't hold them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +81,10 @@ class RetryPolicy:
 
 
 def _number(value: object, *, default: float, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
         return default
     return max(value, least)
 
 
 def _seconds(milliseconds: object) -> float:
-    return _number(milliseconds, default=0, least=0) / 1000
+    return min(round(_number(milliseconds, default=0, least=0)) / 1000, _LONGEST_DELAY)

@@ -32,6 +32,9 @@ __all__ = [
 MASK = "***"
 _LARGEST_SAFE_INTEGER = 2**53 - 1
 _SHOWN_LENGTH = 60
+_LONGEST_PATH = 200
+_MOST_FAULTS = 10_000
+"""So many fields are named in an error; listing millions would take seconds and gigabytes."""
 _SUSPICIOUS = re.compile(rb"NaN|Infinity|[0-9]{16}")
 """What may be a number that JavaScript can't hold; a walk over the data then finds out."""
 
@@ -133,8 +136,8 @@ def to_wire(data: EventData) -> bytes:
         wire = data.model_dump_json(by_alias=True, exclude_none=True, warnings=False).encode()
     except PydanticSerializationError as error:
         raise EventValidationError(data.event_type, [FieldError("data", "what JSON can hold", str(error))]) from None
-    if _SUSPICIOUS.search(wire) and (unsafe := list(_unsafe_numbers(from_json(wire), ""))):
-        raise EventValidationError(data.event_type, unsafe)
+    if _SUSPICIOUS.search(wire) and (unsafe := list(_unsafe_numbers(from_json(wire), ()))):
+        raise EventValidationError(data.event_type, (_unsafe_field(type(data), *found) for found in unsafe))
     return wire
 
 
@@ -145,7 +148,8 @@ def read_data(model: type[Data], value: object) -> Data:
         EventValidationError: It doesn't fit; every field that is wrong is named.
     """
     if not isinstance(value, Mapping):
-        raise EventValidationError(model.event_type, [FieldError("data", "an object", _shown(value))])
+        kind = "a string" if isinstance(value, str) else _shown(value)  # there may be a secret in it
+        raise EventValidationError(model.event_type, [FieldError("data", "an object", kind)])
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -211,29 +215,43 @@ def _origins_in(annotation: object) -> Iterator[type]:
         yield from _origins_in(inner)
 
 
-def _unsafe_numbers(value: object, path: str) -> Iterator[FieldError]:
+def _unsafe_numbers(value: object, location: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], float]]:
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _unsafe_numbers(inner, f"{path}.{name}" if path else str(name))
+            yield from _unsafe_numbers(inner, (*location, name))
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from _unsafe_numbers(inner, f"{path}.{place}")
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield FieldError(path, "a finite number", str(value))
-    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST_SAFE_INTEGER:
-        yield FieldError(path, "an integer within ±(2^53 - 1), which JavaScript can hold, or a string", _shown(value))
+            yield from _unsafe_numbers(inner, (*location, place))
+    elif (isinstance(value, float) and not math.isfinite(value)) or (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST_SAFE_INTEGER
+    ):
+        yield location, value
+
+
+def _unsafe_field(model: type[EventData], location: tuple[object, ...], value: float) -> FieldError:
+    expected = "an integer within ±(2^53 - 1), which JavaScript can hold, or a string"
+    return FieldError(
+        _cut(".".join(str(part) for part in location), _LONGEST_PATH),
+        "a finite number" if isinstance(value, float) else expected,
+        MASK if _is_secret(model, location) else _shown(value),
+    )
 
 
 def _explained(model: type[EventData], error: ValidationError) -> EventValidationError:
+    if error.error_count() > _MOST_FAULTS:
+        many = FieldError("data", f"{error.error_count():,} of its fields don't fit, which are too many to name", "")
+        return EventValidationError(model.event_type, [many])
     return EventValidationError(model.event_type, [_field_error(model, dict(found)) for found in error.errors()])
 
 
 def _field_error(model: type[EventData], found: Mapping[str, Any]) -> FieldError:
     location = tuple(found["loc"])
-    path = ".".join(_wire_names(model, location)) or "data"
+    path = _cut(".".join(_wire_names(model, location)) or "data", _LONGEST_PATH)
     if found["type"] == "missing":
         return FieldError(path, "required", "")
-    return FieldError(path, found["msg"], MASK if _is_secret(model, location) else _shown(found["input"]))
+    return FieldError(
+        path, _cut(found["msg"], _LONGEST_PATH), MASK if _is_secret(model, location) else _shown(found["input"])
+    )
 
 
 def _wire_names(model: type[BaseModel], location: tuple[object, ...]) -> list[str]:
@@ -258,5 +276,17 @@ def _is_secret(model: type[BaseModel], location: tuple[object, ...]) -> bool:
 
 
 def _shown(value: object) -> str:
-    text = str(value) if isinstance(value, Decimal) else repr(value)
-    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+    """A value in a few characters; what may have a secret inside is only named."""
+    if isinstance(value, Mapping | BaseModel):
+        return "an object"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "a list"
+    if isinstance(value, int) and abs(value) > 10**_SHOWN_LENGTH:
+        return f"an integer of more than {_SHOWN_LENGTH} digits"
+    if isinstance(value, str | bytes):
+        value = value[: _SHOWN_LENGTH + 1]
+    return _cut(str(value) if isinstance(value, Decimal) else repr(value), _SHOWN_LENGTH)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
