@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,14 +15,78 @@ from hippo_messenger.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PICTURES = sorted((ROOT / "docs").rglob("*.svg"))
+
+
+SAMPLE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+PROGRAM_LANGUAGES = {"python", "py", "pycon", "javascript", "js", "mjs", "typescript", "ts"}
+
+
+def without_code(text: str) -> str:
+    """A document without what only looks like a link or a heading."""
+    return re.sub(r"`[^`\n]*`", lambda code: re.sub(r"[\[\]()]", "", code[0]), SAMPLE.sub("", text))
+
+
+def links(document: Path) -> list[tuple[Path, str]]:
+    """The file and the anchor of every link, and of every picture, to something in this repository."""
+    text = without_code(document.read_text())
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    local = [target.partition("#") for target in targets if not re.match(r"[a-z]+:", target)]
+    return [((document.parent / path) if path else document, anchor) for path, _, anchor in local]
+
+
+def anchors(document: Path) -> set[str]:
+    """The headings of a document as GitHub makes anchors of them."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", SAMPLE.sub("", document.read_text()), flags=re.MULTILINE):
+        shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", shown).replace(" ", "-")
+        found.append(slug if slug not in found else f"{slug}-{sum(known.startswith(slug) for known in found)}")
+    return set(found)
+
+
+def is_excerpt(sample: str, program: str) -> bool:
+    """Whether a sample is whole lines of a program, moved to the left margin at most."""
+    wanted = sample.rstrip("\n").split("\n")
+    lines = program.split("\n")
+    places = (lines[start : start + len(wanted)] for start in range(len(lines) - len(wanted) + 1))
+    return any(textwrap.dedent("\n".join(place)).rstrip("\n").split("\n") == wanted for place in places)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
-    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        if not target.startswith(("http://", "https://")):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+    for path, anchor in links(document):
+        assert path.exists(), f"{document.name} links to {path}"
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path), f"{document.name} links to #{anchor} of {path.name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_sample_is_a_part_of_an_example_that_the_document_links(document: Path) -> None:
+    linked = [path.read_text() for path, _ in links(document) if path.suffix in (".py", ".mjs") and path.exists()]
+    assert not re.search(r"^([ \t]+```|[ \t]*~~~)", document.read_text(), flags=re.MULTILINE), (
+        "begin code at the margin"
+    )
+    for language, sample in SAMPLE.findall(document.read_text()):
+        if language in PROGRAM_LANGUAGES:
+            assert any(is_excerpt(sample, program) for program in linked), f"{document.name} makes up:\n{sample}"
+
+
+def test_a_sample_that_differs_is_no_excerpt() -> None:
+    program = "def f():\n    if x:\n        return 1\n    return 2\n"
+    assert is_excerpt("if x:\n    return 1\n", program)
+    assert is_excerpt(program, program)
+    assert not is_excerpt("if x:\nreturn 1\n", program)
+    assert not is_excerpt("return 1\nreturn 2\n", program)
+    assert not is_excerpt("return\n", program)
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
+def test_every_picture_has_a_text_is_shown_and_suits_the_dark(picture: Path) -> None:
+    drawing = ElementTree.fromstring(picture.read_text())
+    assert drawing.find("{http://www.w3.org/2000/svg}title") is not None
+    assert "prefers-color-scheme: dark" in picture.read_text()
+    assert any(path.resolve() == picture for document in DOCUMENTS for path, _ in links(document))
 
 
 def test_every_test_that_the_delivery_contract_names_is_there_and_none_is_left_out() -> None:
