@@ -47,7 +47,7 @@ async def show(redis: str) -> None:
 
     async with HippoBroker(redis_connection=redis, observer=routed), shop, shipping:
         await shipping.register(wait=True)
-        await shop.send(order("later"), delay=1.5)
+        await shop.send(order("later"), delay=3)
         await shop.send(order("priority 10"), priority=10)
         await shop.send(order("priority 1"), priority=1)
         await shop.send(order("no priority"))

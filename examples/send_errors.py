@@ -14,7 +14,6 @@ from hippo_messenger import (
     HippoEvent,
     HippoMessenger,
     HippoService,
-    NotSentError,
     OrderSuccess,
     SendError,
     Settings,
@@ -51,14 +50,14 @@ async def show_wrong_events(redis: str) -> None:
 
 
 async def show_redis_away() -> None:
-    impatient = Settings(call_timeout=0.5)
+    impatient = Settings(call_timeout=1)
     order = HippoMessenger(service_name=HippoService.ORDER, redis_connection=NOBODY_LISTENS_HERE, settings=impatient)
     event = OrderSuccess(order_id="A-1", total=Decimal("12.30"))
     async with order:
         print(await sent(order, event, event_id="order-A-1-success"))
         try:
             await order.send_many([event, event])
-        except NotSentError as error:
+        except SendError as error:
             print(f"{len(error.event_ids)} events are still to be sent")
 
 
