@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +16,8 @@ from hippo_messenger.catalogue.model import read_data
 from hippo_messenger.envelope import Envelope, decode
 from hippo_messenger.errors import (
     EventError,
+    EventTooLargeError,
+    InvalidEnvelopeError,
     InvalidRegistrationError,
     MessengerClosedError,
     RedisError,
@@ -34,6 +37,15 @@ from hippo_messenger.settings import Settings
 from hippo_messenger.shutdown import Shutdown
 
 __all__ = ["HippoBroker"]
+
+_HIGHEST_PRIORITY = 2**21
+_NAME_LENGTH = 80
+_COUNTER_DIGITS = 15
+"""More are none of a counter's, and JavaScript and Lua could not hold them."""
+_STOP_TIME = 5.0
+"""How long (s) a broker that stops tries to finish its batch; after that it is recovered as stalled."""
+
+_SENDERS_INTERVAL = 60.0
 
 _log = logging.getLogger("hippo_messenger")
 
@@ -92,6 +104,7 @@ class HippoBroker:
             observer=self._observer,
         )
         self._registrations = Registrations()
+        self._senders_noted: dict[tuple[str, str], float] = {}
         self._told_empty = False
         self._keep = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
         self._stopping = asyncio.Event()
@@ -107,6 +120,7 @@ class HippoBroker:
             raise MessengerClosedError("expected a broker that was not stopped yet; make a new one")
         await self._connection.open()
         self._registrations = await self._registry.load()
+        await self._queue.show_up()
         self._tasks = [
             asyncio.create_task(self._route_all(), name="hippo-broker"),
             asyncio.create_task(self._upkeep.run(), name="hippo-broker-upkeep"),
@@ -128,9 +142,10 @@ class HippoBroker:
         if self._tasks:
             routing, upkeep = self._tasks
             self._tasks = []
-            await asyncio.gather(routing, return_exceptions=True)
-            upkeep.cancel()
-            await asyncio.gather(upkeep, return_exceptions=True)
+            await asyncio.wait([routing], timeout=_STOP_TIME)
+            for task in (routing, upkeep):
+                task.cancel()
+            await asyncio.gather(routing, upkeep, return_exceptions=True)
         await self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -201,9 +216,13 @@ class HippoBroker:
     def _read(self, job: QueuedJob) -> _Event | Outcome:
         """The event in a job, or why there is none."""
         try:
+            self._check_size(job)
             envelope = decode(job.data)
             if envelope.type != job.name:
-                raise UnknownEventTypeError(f"{envelope.type} in a job named {job.name}", [job.name])
+                raise InvalidEnvelopeError(
+                    f"expected the envelope's type as the name of its job, got {envelope.type[:_NAME_LENGTH]} in a job "
+                    f"named {job.name[:_NAME_LENGTH]}"
+                )
             event_type = self._catalogue.event_type(envelope.type)
             self._catalogue.service(envelope.source)
             read_data(self._catalogue.model(event_type), envelope.data)
@@ -217,6 +236,15 @@ class HippoBroker:
             return Outcome.failed(job, f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it")
         return _Event(job, envelope, deliver_to=deliver_to, extra=_passed_on(options))
 
+    def _check_size(self, job: QueuedJob) -> None:
+        """Before anything is parsed: what takes longer than a lock lasts would be taken again and again."""
+        limit = self._settings.max_event_bytes
+        if len(job.data) > limit:
+            raise EventTooLargeError(
+                f"expected a job of at most {limit:,} bytes, got one of {len(job.data):,}; raise HIPPO_MAX_EVENT_BYTES "
+                "for the brokers too, then redrive it"
+            )
+
     def _still_registered(self, services: frozenset[str] | None) -> frozenset[str] | None:
         """The services that a parked copy is for; one that is gone must not swallow it."""
         for name in sorted(services or ()):
@@ -229,13 +257,14 @@ class HippoBroker:
         try:
             if job.scheduler is not None:
                 await self._schedule.advance(job)
+            self._check_size(job)
             registration = Registration.from_wire(job.data)
             self._catalogue.service(registration.service)
             number = _registration_number(job)
             written = await self._registry.write(registration, number=number)
             if job.scheduler is None and written != "older":
                 await self._schedule.replace(registration, number=number)
-        except (InvalidRegistrationError, UnknownServiceError) as error:
+        except (EventTooLargeError, InvalidRegistrationError, UnknownServiceError) as error:
             _log.warning("registration %s is refused: %s", job.id, error)
             return Outcome.failed(job, f"{type(error).__name__}: {error}")
         except (RedisError, TimeoutError) as error:
@@ -245,7 +274,7 @@ class HippoBroker:
             _log.exception("registration %s could not be taken", job.id)
             return Outcome.failed(job, f"taking it raised {type(error).__name__}: {error}")
         if written == "changed":
-            self._registrations = await self._registry.load()
+            self._registrations = await self._registry.load(patience=None)
             _log.info("%s listens to %s", registration.service, ", ".join(sorted(registration.listens_to)) or "nothing")
         result = {"service": registration.service, "listensTo": sorted(registration.listens_to), "registry": written}
         return Outcome.completed(job, json.dumps(result).encode(), keep=self._keep)
@@ -278,9 +307,10 @@ class HippoBroker:
                 keep=self._keep,
             )
             if routed.stale:
-                self._registrations = await self._registry.load()
+                self._registrations = await self._registry.load(patience=None)
                 continue
             self._report(batch, routed)
+            await self._note_senders(batch)
             left = left[len(batch) :]
             if last:
                 return self._held(routed.taken)
@@ -311,11 +341,24 @@ class HippoBroker:
         return Routing(event.job, event.envelope.id, digest, services, extra=event.extra)
 
     async def _somebody_listens(self) -> bool:
-        self._registrations = await self._registry.load()
+        self._registrations = await self._registry.load(patience=None)
         if not self._registrations and not self._told_empty:
             _log.warning("no service is registered: events are put back until one is")
         self._told_empty = not self._registrations
         return bool(self._registrations)
+
+    async def _note_senders(self, batch: Sequence[tuple[_Event, Routing]]) -> None:
+        """Note who sends what, for those who look; each pair about once a minute."""
+        now = time.monotonic()
+        pairs = {(event.envelope.type, event.envelope.source) for event, _ in batch}
+        due = [pair for pair in pairs if now - self._senders_noted.get(pair, -_SENDERS_INTERVAL) >= _SENDERS_INTERVAL]
+        if not due:
+            return
+        self._senders_noted |= dict.fromkeys(due, now)
+        try:
+            await self._registry.note_senders(due)
+        except RedisError as error:  # it is noted next time
+            self._observer.trouble(error)
 
     def _report(self, batch: Sequence[tuple[_Event, Routing]], routed: Routed) -> None:
         for (event, routing), status in zip(batch, routed.statuses, strict=True):
@@ -349,7 +392,7 @@ class HippoBroker:
 def _options(job: QueuedJob) -> dict[str, object]:
     try:
         options = json.loads(job.options)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return options if isinstance(options, dict) else {}
 
@@ -366,7 +409,7 @@ def _passed_on(options: dict[str, object]) -> str:
     """
     members: dict[str, object] = {}
     priority = options.get("priority")
-    if isinstance(priority, int) and priority > 0:
+    if isinstance(priority, int) and not isinstance(priority, bool) and 0 < priority <= _HIGHEST_PRIORITY:
         members["priority"] = priority
     context = options.get("tm")
     if isinstance(context, str) and _is_json_object(context):
@@ -376,14 +419,22 @@ def _passed_on(options: dict[str, object]) -> str:
 
 def _is_json_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
+        return isinstance(json.loads(text, parse_constant=_refuse), dict)
+    except (ValueError, RecursionError):
         return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _registration_number(job: QueuedJob) -> int:
     """Which registration is newer: the job's own number, or for a repeat job the one it stems from."""
     if job.scheduler is None:
-        return int(job.id) if job.id.isdigit() else 0
-    number = json.loads(job.data).get(COUNTER_FIELD, 0)
-    return number if isinstance(number, int) else 0
+        return _counter(job.id)
+    return _counter(str(json.loads(job.data).get(COUNTER_FIELD)))
+
+
+def _counter(text: str) -> int:
+    """A number as BullMQ's counter gives it; what is none is older than all others."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _COUNTER_DIGITS else 0

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
+from hippo_messenger.catalogue.catalogue import RESERVED_NAMES
 from hippo_messenger.envelope import Envelope
 from hippo_messenger.errors import InvalidNameError, InvalidRegistrationError
 from hippo_messenger.retry import RetryPolicy
@@ -21,7 +22,6 @@ REGISTRATION_JOB = "hippo.register"
 """The name of the job that carries a registration to the broker."""
 
 _SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_RESERVED_NAMES = frozenset({"broker", "layout", "presence", "registry", "rejected", "seen"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,9 @@ def check_service_name(name: str) -> str:
     Raises:
         InvalidNameError: It is reserved, or has characters that BullMQ or Redis would misread.
     """
-    if name in _RESERVED_NAMES:
+    if name in RESERVED_NAMES:
         raise InvalidNameError(
-            f"expected a service name, got {name!r}, which is reserved ({', '.join(sorted(_RESERVED_NAMES))})"
+            f"expected a service name, got {name!r}, which is reserved ({', '.join(sorted(RESERVED_NAMES))})"
         )
     if not _SERVICE_NAME.fullmatch(name):
         raise InvalidNameError(

@@ -255,6 +255,22 @@ def _standings(bench: Bench) -> Call:
     )
 
 
+def _unregister(bench: Bench) -> Call:
+    layout = bench.layout
+    keys = (layout.registry, layout.registry_counters, layout.registry_version, layout.broker.base + "id")
+    return Call("unregister", (*keys, layout.presence("account")), ("account",))
+
+
+def _cancel(bench: Bench) -> Call:
+    layout = bench.layout
+    keys = (*layout.broker.all, *layout.queue("order").all, layout.seen)
+    return Call("cancel", keys, (1, 600_000, "later-1", "digest-later-1self"))
+
+
+def _limit(bench: Bench) -> Call:
+    return Call("limit", bench.layout.broker.all, (1, 1))
+
+
 CALLS: dict[str, Callable[[Bench], Call]] = {
     "publish": _publish,
     "take": _take,
@@ -269,5 +285,8 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "progress": _progress,
     "registrations": _registrations,
     "standings": _standings,
+    "unregister": _unregister,
+    "cancel": _cancel,
+    "limit": _limit,
 }
 """One call of each script, on a populated bench."""

@@ -20,6 +20,21 @@ from hippo_messenger.settings import Settings
 from tests.conftest import free_port
 
 SECRET = "a-very-secret-password"
+COMMANDS = (
+    "broker",
+    "cancel",
+    "demo",
+    "dev",
+    "events",
+    "pause",
+    "resume",
+    "send",
+    "services",
+    "status",
+    "tail",
+    "unregister",
+    "worker",
+)
 ORDER = '{"orderId":"A-1","total":"12.30"}'
 
 
@@ -106,7 +121,7 @@ async def test_an_event_goes_from_a_command_to_a_worker(hippo: Hippo) -> None:
     assert await worker.stdout.readline() == b"shipped A-1 of order\n"
     code, out, _ = await hippo("services")
     assert code == 0
-    assert re.search(r"shipping +ORDER_SUCCESS +\d+ s ago +0 +0 +0 +0", out)
+    assert re.search(r"shipping +ORDER_SUCCESS +\d+ s ago +1 +0 +0", out)
     for process in (worker, broker):
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
@@ -169,7 +184,22 @@ async def test_a_mistake_is_one_line_with_the_remedy(
     assert message in await hippo.refused(*words, code=code)
 
 
-@pytest.mark.parametrize("command", [("broker",), ("services",), ("send", "ORDER_SUCCESS", ORDER, "--from", "order")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("broker",),
+        ("cancel", "0198c0de-0000-7000-8000-000000000000"),
+        ("events",),
+        ("pause", "shipping"),
+        ("resume", "shipping"),
+        ("send", "ORDER_SUCCESS", ORDER, "--from", "order"),
+        ("services",),
+        ("status",),
+        ("tail",),
+        ("unregister", "shipping"),
+    ],
+    ids=lambda command: command[0],
+)
 async def test_without_redis_every_command_says_so_and_shows_no_password(
     hippo: Hippo, command: tuple[str, ...]
 ) -> None:
@@ -197,6 +227,6 @@ async def test_help_and_version(hippo: Hippo) -> None:
     assert (await hippo("--version"))[1].startswith("hippo 0.")
     code, out, _ = await hippo("--help")
     assert code == 0
-    for command in ("demo", "dev", "broker", "worker", "send", "services"):
+    for command in COMMANDS:
         assert re.search(rf"\b{command}\b", out)
     assert (await hippo())[0] == 2

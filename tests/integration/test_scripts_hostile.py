@@ -14,6 +14,7 @@ from tests.integration.scripts import ADD, CALLS, HOUR, OPTS, TOKEN, WRONG, Benc
 STRUCTURE = tuple(key.rpartition(":")[2] for key in QueueKeys("{p}", "q").all)
 OF_THE_QUEUE = ("publish", "take", "settle", "route", "recover", "reject")
 """The scripts that read and write all of the broker's queue."""
+EMPTY = [-1, 0, 0, 0, 0, 0, 0, -1, *[b""] * 8]
 GARBAGE = ("nan", "-nan", "inf", "-1", "1.5", "1e9", "0x10", "abc", "", " 1", "007", "99999999999999999999")
 VICTIM = "held-2"
 
@@ -192,10 +193,18 @@ async def test_the_other_keys_of_the_wrong_type_are_named_too(bench: Bench, scri
 
 
 async def test_standings_count_a_broken_key_as_empty(bench: Bench) -> None:
-    assert bench.run(*_words(bench, "standings")) == [b"ok", [[-1, 3, 7, 2, 1, 1], [-1, 0, 0, 0, 0, 0]]]
+    (_, _, found) = bench.run(*_words(bench, "standings"))
+    assert isinstance(found, list)
+    broker, account = found
+    assert broker[:7] == [-1, 3, 7, 2, 1, 1, 0]
+    assert 0 <= broker[7] < HOUR
+    assert [broker[8], *broker[10:13], *broker[14:]] == [b"1", b"0", b"", b"1", b"0", b""]
+    assert account == EMPTY
     for key in (bench.layout.presence("broker"), *bench.layout.broker.all):
         bench.spoil(key, "string" if not key.endswith((":id", ":pc", ":limiter")) else "list")
-    assert bench.run(*_words(bench, "standings")) == [b"ok", [[-1, 0, 0, 0, 0, 0]] * 2]
+        bench.spoil(f"{bench.layout.broker.base}metrics:completed", "list")
+        bench.spoil(f"{bench.layout.broker.base}metrics:failed", "list")
+    assert bench.run(*_words(bench, "standings"))[2] == [EMPTY] * 2
 
 
 async def test_a_broken_job_counter_does_not_stop_a_registration(bench: Bench) -> None:
@@ -297,7 +306,7 @@ async def test_a_full_redis_refuses_a_call_as_a_whole_or_does_all_of_it(
     await bench.close()
 
 
-FULL_ALLOWED = ("take", "settle", "renew", "registrations", "standings")
+FULL_ALLOWED = ("cancel", "take", "settle", "renew", "registrations", "standings")
 """What must go on in a full Redis, or work in hand is done twice and nothing ever gets free."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from hippo_messenger.catalogue.model import EventData, EventType, Service
 from hippo_messenger.errors import CatalogueError, UnknownEventTypeError, UnknownServiceError
 
-__all__ = ["Catalogue", "DeprecationNotices"]
+__all__ = ["RESERVED_NAMES", "Catalogue", "DeprecationNotices"]
 
 _SHIPPED = "hippo_messenger.catalogue.golden_hippo:CATALOGUE"
 _VARIABLE = "HIPPO_CATALOGUE"
@@ -22,7 +22,8 @@ _VARIABLE = "HIPPO_CATALOGUE"
 _log = logging.getLogger("hippo_messenger")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EVENT_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
-_RESERVED = frozenset({"broker", "layout", "presence", "registry", "rejected", "seen"})
+RESERVED_NAMES = frozenset({"broker", "layout", "presence", "registry", "rejected", "seen", "senders"})
+"""What no service may be called: keys of ours begin so."""
 
 
 class Catalogue:
@@ -48,10 +49,10 @@ class Catalogue:
         self._events = events
         self._models = _by_type(events, list(models))
         for service in services:
-            if not _SERVICE.fullmatch(service.value) or service.value in _RESERVED:
+            if not _SERVICE.fullmatch(service.value) or service.value in RESERVED_NAMES:
                 raise CatalogueError(
                     f"{services.__name__}.{service.name}: expected a wire name of up to 64 lower-case letters, digits, "
-                    f"'-' or '_' that is not reserved ({', '.join(sorted(_RESERVED))}), got {service.value!r}"
+                    f"'-' or '_' that is not reserved ({', '.join(sorted(RESERVED_NAMES))}), got {service.value!r}"
                 )
 
     @property

@@ -8,11 +8,17 @@ from typing import Annotated
 import typer
 
 from hippo_messenger.cli.broker import broker
+from hippo_messenger.cli.cancel import cancel
 from hippo_messenger.cli.demo import demo
 from hippo_messenger.cli.dev import dev
+from hippo_messenger.cli.events import events
 from hippo_messenger.cli.output import complain, package_version
+from hippo_messenger.cli.pause import pause, resume
 from hippo_messenger.cli.send import send
 from hippo_messenger.cli.services import services
+from hippo_messenger.cli.status import status
+from hippo_messenger.cli.tail import tail
+from hippo_messenger.cli.unregister import unregister
 from hippo_messenger.cli.worker import worker
 from hippo_messenger.errors import ConfigurationError, EventError, HippoError
 
@@ -28,11 +34,24 @@ app = typer.Typer(
     name="hippo",
     help="Typed events between services, over the Redis they already run.",
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, dev, broker, worker, send, services):
+for command in (
+    demo,
+    dev,
+    broker,
+    worker,
+    send,
+    tail,
+    status,
+    services,
+    events,
+    pause,
+    resume,
+    unregister,
+    cancel,
+):
     app.command()(command)
 
 
@@ -61,7 +80,7 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if word != _DEBUG]
     debug = _DEBUG in sys.argv[1:]
     try:
-        sys.exit(app(words, standalone_mode=False) or 0)
+        sys.exit(app(words, prog_name="hippo", standalone_mode=False) or 0)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -10,9 +11,23 @@ from typing import Annotated, TypeVar
 import typer
 
 from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.errors import HippoError, UnknownServiceError
+from hippo_messenger.queues.connection import Connection
 from hippo_messenger.settings import Settings
 
-__all__ = ["CatalogueOption", "PrefixOption", "RedisOption", "member_of", "read_catalogue", "read_settings"]
+__all__ = [
+    "CatalogueOption",
+    "JsonOption",
+    "PrefixOption",
+    "RedisOption",
+    "known_service",
+    "member_of",
+    "opened",
+    "read_catalogue",
+    "read_settings",
+    "suggest_events",
+    "suggest_services",
+]
 
 RedisOption = Annotated[
     str | None,
@@ -42,7 +57,19 @@ PrefixOption = Annotated[
         show_default=False,
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Member = TypeVar("Member", bound=Enum)
+
+
+@asynccontextmanager
+async def opened(redis: str | None, settings: Settings) -> AsyncIterator[Connection]:
+    """An open connection to the Redis that an option names."""
+    connection = Connection.of(redis, settings=settings)
+    try:
+        await connection.open()
+        yield connection
+    finally:
+        await connection.close()
 
 
 def read_catalogue(address: str | None) -> Catalogue:
@@ -68,3 +95,45 @@ def member_of(members: Iterable[Member], text: str, *, unknown: Callable[[str, l
         if text.casefold() in (member.name.casefold(), str(member.value).casefold()):
             return member
     raise unknown(text, [member.name for member in known])
+
+
+def known_service(text: str, known: Iterable[str]) -> str:
+    """The service that a user means by its wire name, in capitals or not.
+
+    Raises:
+        UnknownServiceError: There is none; the message names close ones.
+    """
+    names = sorted(set(known))
+    for name in names:
+        if text.casefold() == name.casefold():
+            return name
+    raise UnknownServiceError(text, names)
+
+
+def suggest_events(context: typer.Context, incomplete: str) -> list[str]:
+    """The event types that begin like what is typed, for the shell's completion."""
+    known = _catalogue_of(context)
+    names = [] if known is None else [event_type.value for event_type in known.event_types]
+    return _beginning_with(incomplete, names)
+
+
+def suggest_services(context: typer.Context, incomplete: str) -> list[str]:
+    """The services that begin like what is typed, for the shell's completion."""
+    known = _catalogue_of(context)
+    names = [] if known is None else [service.value for service in known.services]
+    return _beginning_with(incomplete, names)
+
+
+def _beginning_with(incomplete: str, names: Iterable[str]) -> list[str]:
+    """A shell takes only what begins exactly as it was typed, so a name in other letters is offered in those."""
+    spelled = [
+        name.lower() if incomplete.islower() else name.upper() if incomplete.isupper() else name for name in names
+    ]
+    return [name for name in spelled if name.startswith(incomplete)]
+
+
+def _catalogue_of(context: typer.Context) -> Catalogue | None:
+    try:
+        return read_catalogue(context.params.get("catalogue"))
+    except HippoError:  # a completion is no place for complaints
+        return None

@@ -3,22 +3,84 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 if sys.platform == "win32":
     _new_event_loop = None
 else:
     from uvloop import new_event_loop as _new_event_loop
 
-__all__ = ["complain", "console", "package_version", "run", "show_logs"]
+__all__ = [
+    "Listing",
+    "alarming",
+    "complain",
+    "console",
+    "duration",
+    "package_version",
+    "print_json",
+    "run",
+    "show_logs",
+]
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A table: drawn to fit a terminal, and plain aligned lines where there is none. Cells may hold rich's markup."""
+
+    titles: Sequence[str]
+    """A title that begins with `>` is that of a column of numbers."""
+    rows: Sequence[Sequence[str]]
+    wrapped: Sequence[str] = ()
+    """The titles of the columns that give way where it gets narrow; the others keep their width."""
+
+    def print(self) -> None:
+        """Print it on stdout."""
+        terminal = console()
+        if terminal.is_terminal:
+            terminal.print(self.drawn())
+        else:
+            print("\n".join(self.plain()))
+
+    def drawn(self) -> Table:
+        """For a terminal."""
+        table = Table(header_style="dim", box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+        for title in self.titles:
+            name = title.removeprefix(">")
+            table.add_column(
+                name,
+                justify="right" if title.startswith(">") else "left",
+                no_wrap=name not in self.wrapped,
+                overflow="fold",
+            )
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def plain(self) -> list[str]:
+        """For a pipe or a file: every line whole, however long."""
+        names = [title.removeprefix(">") for title in self.titles]
+        lines = [names, *([Text.from_markup(cell).plain for cell in row] for row in self.rows)]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
+        return ["  ".join(self._aligned(line, widths)).rstrip() for line in lines]
+
+    def _aligned(self, line: Sequence[str], widths: Sequence[int]) -> list[str]:
+        return [
+            cell.rjust(width) if title.startswith(">") else cell.ljust(width)
+            for cell, width, title in zip(line, widths, self.titles, strict=True)
+        ]
 
 
 def console() -> Console:
@@ -26,9 +88,29 @@ def console() -> Console:
     return Console(highlight=False)
 
 
+def print_json(value: object) -> None:
+    """Print a value as JSON, for scripts."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
 def complain(message: str) -> None:
     """Say in one line on stderr what is wrong."""
     print(f"hippo: {' '.join(message.split())}", file=sys.stderr)
+
+
+def duration(seconds: float | None) -> str:
+    """A time that has passed, in its largest unit; a dash where there is none."""
+    if seconds is None:
+        return "–"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def alarming(count: int) -> str:
+    """A number that should be 0."""
+    return f"[red]{count}[/]" if count else "0"
 
 
 def show_logs() -> None:

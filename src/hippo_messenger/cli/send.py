@@ -17,6 +17,8 @@ from hippo_messenger.cli.options import (
     member_of,
     read_catalogue,
     read_settings,
+    suggest_events,
+    suggest_services,
 )
 from hippo_messenger.cli.output import run
 from hippo_messenger.errors import ConfigurationError, UnknownEventTypeError, UnknownServiceError
@@ -28,9 +30,12 @@ _STDIN = "-"
 
 
 def send(
-    event: Annotated[str, typer.Argument(help="The event type, such as ORDER_SUCCESS.")],
+    event: Annotated[str, typer.Argument(help="The event type, such as ORDER_SUCCESS.", autocompletion=suggest_events)],
     data: Annotated[str, typer.Argument(metavar="JSON", help="Its data as a JSON object; - reads stdin.")],
-    sender: Annotated[str, typer.Option("--from", metavar="SERVICE", help="The service that sends it.")],
+    sender: Annotated[
+        str,
+        typer.Option("--from", metavar="SERVICE", help="The service that sends it.", autocompletion=suggest_services),
+    ],
     event_id: Annotated[str | None, typer.Option("--id", help="Sent again under one id it is delivered once.")] = None,
     delay: Annotated[float, typer.Option(help="Seconds before it is routed.")] = 0,
     priority: Annotated[int, typer.Option(help="0 goes first, then 1 and so on.")] = 0,

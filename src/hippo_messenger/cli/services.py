@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from dataclasses import asdict
 
-from hippo_messenger.cli.options import PrefixOption, RedisOption, read_settings
-from hippo_messenger.cli.output import console, run
-from hippo_messenger.observer import Observer
-from hippo_messenger.queues.call import Caller
-from hippo_messenger.queues.connection import Connection
-from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
-from hippo_messenger.queues.registry import Registry, Standing
+from hippo_messenger.cli.options import JsonOption, PrefixOption, RedisOption, opened, read_settings
+from hippo_messenger.cli.output import Listing, alarming, duration, print_json, run
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.overview import Overview, Standing
 from hippo_messenger.settings import Settings
 
-__all__ = ["services"]
+__all__ = ["services", "standings"]
 
 
-def services(redis: RedisOption = None, prefix: PrefixOption = None) -> None:
+def services(redis: RedisOption = None, prefix: PrefixOption = None, as_json: JsonOption = False) -> None:
     """Show which services are registered, what they listen to, when they were last heard of, and their queues."""
     settings = read_settings(prefix)
-    standings = run(_look(redis, settings))
-    if len(standings) == 1:
+    found = run(standings(redis, settings))
+    if as_json:
+        print_json([asdict(entry) for entry in found])
+        return
+    if len(found) == 1:
         print(f"no service is registered under the prefix {settings.prefix}: run a broker and let one register")
-    console().print(_table(standings))
+    _listing(found).print()
 
 
-async def _look(redis: str | None, settings: Settings) -> list[Standing]:
-    connection = Connection.of(redis, settings=settings)
-    try:
-        await connection.open()
-        registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
-        return await registry.standings()
-    finally:
-        await connection.close()
+async def standings(redis: str | None, settings: Settings) -> list[Standing]:
+    """How every queue stands, the broker's first."""
+    async with opened(redis, settings) as connection:
+        return await Overview(connection, Layout(settings.prefix)).standings()
 
 
-def _table(standings: list[Standing]) -> Table:
-    table = Table("queue", "listens to", header_style="dim", box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("heard", "waiting", "active", "delayed", "failed"):
-        table.add_column(title, justify="right")
-    for entry in standings:
-        heard = "–" if entry.queue == BROKER_QUEUE else _ago(entry.last_heard)
-        counts = (str(entry.waiting), str(entry.active), str(entry.delayed), _alarming(entry.failed))
-        table.add_row(entry.queue, ", ".join(entry.listens_to) or "–", heard, *counts)
-    return table
+def _listing(found: list[Standing]) -> Listing:
+    return Listing(
+        titles=("queue", "listens to", ">heard", ">workers", ">waiting", ">failed"),
+        rows=[
+            (
+                entry.queue,
+                ", ".join(entry.listens_to) or "–",
+                _heard(entry),
+                "?" if entry.workers is None else str(entry.workers),
+                str(entry.waiting),
+                alarming(entry.failed),
+            )
+            for entry in found
+        ],
+        wrapped=("listens to",),
+    )
 
 
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "[yellow]never[/]"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
-
-
-def _alarming(count: int) -> str:
-    return f"[red]{count}[/]" if count else "0"
+def _heard(entry: Standing) -> str:
+    if not entry.listens_to and entry.last_heard is None:
+        return "–"
+    return "[yellow]never[/]" if entry.last_heard is None else f"{duration(entry.last_heard)} ago"

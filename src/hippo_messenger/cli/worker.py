@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from hippo_messenger.cli.options import CatalogueOption, PrefixOption, RedisOption
 from hippo_messenger.cli.output import run, show_logs
 from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.worker import HippoWorker
@@ -23,9 +25,18 @@ def worker(
         str, typer.Argument(metavar="MODULE:WORKER", help="A HippoWorker, or a function that makes one.")
     ],
     register: Annotated[bool, typer.Option(help="Register the service before it works.")] = True,
+    redis: RedisOption = None,
+    catalogue: CatalogueOption = None,
+    prefix: PrefixOption = None,
 ) -> None:
-    """Register a service and run its worker until SIGINT or SIGTERM; a second signal doesn't wait for processors."""
+    """Register a service and run its worker until SIGINT or SIGTERM; a second signal doesn't wait for processors.
+
+    The options stand for the variables HIPPO_REDIS_URL, HIPPO_CATALOGUE and HIPPO_PREFIX; what the module says itself
+    counts more.
+    """
     show_logs()
+    given = {"HIPPO_REDIS_URL": redis, "HIPPO_CATALOGUE": catalogue, "HIPPO_PREFIX": prefix}
+    os.environ |= {name: value for name, value in given.items() if value is not None}
 
     async def work() -> None:
         found = await _load(address)

@@ -20,12 +20,10 @@ from hippo_messenger.demo.feed import FeedLine
 from hippo_messenger.demo.ledger import Entry, LedgerReader
 from hippo_messenger.demo.roster import ROSTER
 from hippo_messenger.errors import HippoError
-from hippo_messenger.observer import Observer
-from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.embedded import EmbeddedServer
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
-from hippo_messenger.queues.registry import Registry, Standing
+from hippo_messenger.queues.overview import Overview, Standing
 from hippo_messenger.settings import Settings
 
 __all__ = ["DemoError", "Outcome", "run_demo"]
@@ -203,10 +201,10 @@ async def _until_settled(
 
 async def _until_idle(connection: Connection, settings: Settings) -> list[Standing]:
     """Wait until no queue holds work any more: what is done twice is done twice by now."""
-    registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
+    overview = Overview(connection, Layout(settings.prefix))
     deadline = time.monotonic() + _QUIET_TIME
     while True:
-        standings = await registry.standings()
+        standings = await overview.standings()
         work = [standing.waiting + standing.active for standing in standings]
         if not any(work) or time.monotonic() > deadline:
             return standings

@@ -98,7 +98,7 @@ class Connection:
         """
         return await (await self._opened()).call(*words, timeout=self._settings.call_timeout)
 
-    async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> object:
+    async def script(self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[Word]) -> object:
         """The reply of a script.
 
         Raises:
@@ -175,7 +175,7 @@ class Connection:
 
 
 class WaitingLine:
-    """Carries blocking commands."""
+    """Carries commands that wait."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -187,6 +187,28 @@ class WaitingLine:
             RedisError: It failed, or the peer is dead.
         """
         return await self._line.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
+
+    async def connect(self, key: str) -> None:
+        """Connect to the server that has this key, under the line's client name, though there is nothing to wait for.
+
+        Raises:
+            RedisError: It failed.
+        """
+        await self._line.call("EXISTS", key, timeout=_CHECK_TIME)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._line.close()
+
+    async def read_streams(self, after: Mapping[str, str], *, count: int, timeout: float) -> object:
+        """The reply to XREAD, which waits up to `timeout` seconds; `after` is stream -> the last id that is known.
+
+        Raises:
+            RedisError: It failed, or the peer is dead.
+        """
+        words: list[Word] = ["XREAD", "COUNT", count, "BLOCK", round(timeout * 1000), "STREAMS"]
+        words += [*after, *after.values()]
+        return await self._line.call(*words, timeout=timeout + _BLOCK_MARGIN)
 
 
 def _from_environment(environ: Mapping[str, str]) -> str:

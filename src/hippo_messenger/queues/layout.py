@@ -111,6 +111,11 @@ class Layout:
         """Before the time-bucketed sets of event digests."""
         return f"{self.prefix}:seen"
 
+    @property
+    def senders(self) -> str:
+        """Hash: event type and service -> when the service last sent it, in ms."""
+        return f"{self.prefix}:senders"
+
     def rejected(self, queue: str) -> str:
         """Sorted set: the rejected events among the failed jobs of a queue, by time."""
         return f"{self.prefix}:rejected:{queue}"

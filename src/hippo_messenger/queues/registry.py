@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from hippo_messenger.errors import InvalidRegistrationError
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
-from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
+from hippo_messenger.queues.layout import Layout
 from hippo_messenger.registration import Registration, Registrations
 
-__all__ = ["Registry", "Standing"]
+__all__ = ["Registry"]
 
 _REMEMBERED = 24 * 3600.0
 """How long (s) an instance that was not heard of again stays in the presence of its service."""
 
 _log = logging.getLogger("hippo_messenger")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One queue at a moment."""
-
-    queue: str
-    listens_to: tuple[str, ...]
-    last_heard: float | None
-    """How many seconds ago its service said that it is there."""
-    waiting: int
-    active: int
-    delayed: int
-    completed: int
-    failed: int
 
 
 class Registry:
@@ -44,10 +29,14 @@ class Registry:
         self._layout = layout
         self._caller = caller
 
-    async def load(self) -> Registrations:
-        """Every registration, at one version. An entry that can't be read is left out, and said."""
+    async def load(self, *, patience: float | None = 0) -> Registrations:
+        """Every registration, at one version. An entry that can't be read is left out, and said.
+
+        Args:
+            patience: As for `Caller.call`.
+        """
         keys = (self._layout.registry, self._layout.registry_version)
-        version, entries = await self._caller.call("registrations", keys, (), patience=0)
+        version, entries = await self._caller.call("registrations", keys, (), patience=patience)
         flat = cast("Sequence[bytes]", entries)
         return Registrations(_readable(zip(flat[::2], flat[1::2], strict=True)), version=cast("int", version))
 
@@ -76,9 +65,9 @@ class Registry:
         reason, finished = cast("Sequence[bytes | None]", outcome)
         if reason is not None and finished is not None:
             return reason.decode(errors="replace")
-        if (known is not None and int(cast("bytes", known)) >= number) or finished is not None:
-            return "live"
-        return "queued"
+        counted = cast("bytes | None", known) or b""
+        is_written = counted.isdigit() and int(counted) >= number
+        return "live" if is_written or finished is not None else "queued"
 
     async def note_presence(self, service: str, instance: str, *, patience: float | None) -> bool:
         """Say that an instance is there; False when the registry doesn't know its service."""
@@ -86,26 +75,38 @@ class Registry:
         arguments = (service, instance, round(_REMEMBERED * 1000))
         return bool((await self._caller.call("presence", keys, arguments, patience=patience))[0])
 
-    async def standings(self) -> list[Standing]:
-        """How every registered service stands, by name, and the broker's queue before them."""
-        registered = sorted((await self.load()).by_service.items())
-        queues = [BROKER_QUEUE, *(service for service, _ in registered)]
-        keys = [key for queue in queues for key in (self._layout.presence(queue), *self._layout.queue(queue).all)]
-        (found,) = await self._caller.call("standings", keys, (), patience=0)
-        listens_to = [(), *(tuple(sorted(entry.listens_to)) for _, entry in registered)]
-        return [
-            Standing(queue, listening, None if heard < 0 else heard / 1000, *counts)
-            for queue, listening, (heard, *counts) in zip(
-                queues, listens_to, cast("Sequence[Sequence[int]]", found), strict=True
-            )
-        ]
+    async def remove(self, service: str) -> bool:
+        """Take one service out, and forget its presence; False if it was not there. Its queue stays as it is."""
+        layout = self._layout
+        keys = (layout.registry, layout.registry_counters, layout.registry_version, layout.broker.base + "id")
+        reply = await self._caller.call("unregister", (*keys, layout.presence(service)), (service,), patience=0)
+        return bool(reply[0])
+
+    async def note_senders(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Note that these event types were sent by these services just now."""
+        now = round(time.time() * 1000)
+        words = [word for event_type, service in pairs for word in (f"{event_type}|{service}", now)]
+        await self._connection.execute("HSET", self._layout.senders, *words)
+
+    async def senders(self) -> dict[str, dict[str, float]]:
+        """Event type -> who sent it, and when last (seconds since 1970), as the brokers noted it to the minute."""
+        flat = cast("Sequence[bytes]", await self._connection.execute("HGETALL", self._layout.senders))
+        found: dict[str, dict[str, float]] = {}
+        for pair, when in zip(flat[::2], flat[1::2], strict=True):
+            event_type, _, service = pair.decode(errors="replace").partition("|")
+            if when.isdigit():
+                found.setdefault(event_type, {})[service] = int(when) / 1000
+        return found
 
 
 def _readable(entries: Iterable[tuple[bytes, bytes]]) -> list[Registration]:
     registrations = []
     for service, raw in entries:
         try:
-            registrations.append(Registration.from_wire(raw))
+            registration = Registration.from_wire(raw)
+            if registration.service.encode() != service:
+                raise InvalidRegistrationError(f"expected its own registration, got that of {registration.service}")
+            registrations.append(registration)
         except InvalidRegistrationError as error:
             _log.error(
                 "the registry entry of %s can't be read (%s); until its service registers again it gets no events",

@@ -41,7 +41,7 @@ class Schedule:
         """
         if bullmq is None:
             raise ConfigurationError(
-                "a message broker needs the bullmq package: pip install 'hippo-service-messenger[broker]'"
+                "repeat jobs, pause and resume need the bullmq package: pip install 'hippo-service-messenger[broker]'"
             )
         self._connection = connection
         self._settings = settings
@@ -64,6 +64,16 @@ class Schedule:
                 queue = self._queue()
                 await queue.removeJobScheduler(scheduler)
                 await queue.upsertJobScheduler(scheduler, repeat, REGISTRATION_JOB, data, options)
+
+    async def remove(self, service: str) -> None:
+        """Delete the service's scheduler, if it has one.
+
+        Raises:
+            RedisError: It could not be deleted.
+        """
+        with mapped_errors(maybe_executed=True):
+            async with asyncio.timeout(self._settings.call_timeout):
+                await self._queue().removeJobScheduler(_scheduler_id(service))
 
     async def advance(self, job: QueuedJob) -> None:
         """Schedule the tick after this one; BullMQ leaves that to whoever takes the job.

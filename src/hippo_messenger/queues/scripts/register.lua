@@ -19,7 +19,7 @@ local known = counted(rcall('HGET', counters, service)) or 0
 -- A number that BullMQ's counter has not reached yet is left over from before the counter was lost.
 local highest = tonumber(rpcall('GET', job_counter)) or 0
 local standing = rcall('HGET', registry, service)
-if standing and known > number and known <= highest then return {'ok', 'older', current} end
+if known > number and known <= highest then return {'ok', 'older', current} end
 rcall('HSET', counters, service, number)
 if standing == registration then return {'ok', 'same', current} end
 rcall('HSET', registry, service, registration)

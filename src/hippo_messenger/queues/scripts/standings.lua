@@ -2,7 +2,9 @@
 
   KEYS  for each queue: its presence, then its block
   ARGV  1 again
-  Result  {'ok', for each queue {ms since it was heard of or -1, waiting, active, delayed, completed, failed}}
+  Result  {'ok', now (ms), for each queue {ms since it was heard of or -1, waiting, active, delayed, completed, failed,
+          1 if paused, age (ms) of the job that is next or -1,
+          for completed, then failed: BullMQ's count, prevTS, prevCount and newest point, '' where there is none}}
   Atomic  the whole. Writes nothing; a key of the wrong type counts as empty.
   Repeat  does no harm.
 ]]
@@ -15,17 +17,41 @@ local function size(key, wanted)
   return rcall(wanted == 'list' and 'LLEN' or 'ZCARD', key)
 end
 
+local function next_job(queue)
+  if size(queue.wait, 'list') > 0 then return rcall('LINDEX', queue.wait, -1) end
+  if size(queue.prioritized, 'zset') > 0 then return rcall('ZRANGE', queue.prioritized, 0, 0)[1] end
+  return nil
+end
+
+local function age_of_next(queue, now)
+  local id = next_job(queue)
+  local added = id and rpcall('HGET', queue.base .. id, 'timestamp')
+  return type(added) == 'string' and counted(added) and math.max(now - tonumber(added), 0) or -1
+end
+
+local function add_metrics(standing, queue, set)
+  local key = queue.base .. 'metrics:' .. set
+  local found = misfit(key, 'hash') and {} or rcall('HMGET', key, 'count', 'prevTS', 'prevCount')
+  for at = 1, 3 do standing[#standing + 1] = found[at] or '' end
+  standing[#standing + 1] = not misfit(key .. ':data', 'list') and rcall('LINDEX', key .. ':data', 0) or ''
+end
+
 local now, standings = clock(), {}
 for first = 1, #KEYS, BLOCK do
   local presence, queue = KEYS[first], queue_at(first + 1)
   local last = misfit(presence, 'zset') and {} or rcall('ZREVRANGE', presence, 0, 0, 'WITHSCORES')
-  standings[#standings + 1] = {
+  local standing = {
     last[2] and now - last[2] or -1,
     size(queue.wait, 'list') + size(queue.prioritized, 'zset'),
     size(queue.active, 'list'),
     size(queue.delayed, 'zset'),
     size(queue.completed, 'zset'),
     size(queue.failed, 'zset'),
+    not misfit(queue.meta, 'hash') and rcall('HEXISTS', queue.meta, 'paused') or 0,
+    age_of_next(queue, now),
   }
+  add_metrics(standing, queue, 'completed')
+  add_metrics(standing, queue, 'failed')
+  standings[#standings + 1] = standing
 end
-return {'ok', standings}
+return {'ok', now, standings}

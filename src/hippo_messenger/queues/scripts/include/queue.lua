@@ -8,8 +8,7 @@ local QUEUE_KEYS = {
 }
 local KEY_TYPES = {
   wait = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', completed = 'zset', failed = 'zset',
-  events = 'stream', marker = 'zset', meta = 'hash', id = 'string', pc = 'string', stalled = 'set',
-  limiter = 'string', paused = 'none',
+  events = 'stream', marker = 'zset', meta = 'hash', stalled = 'set', paused = 'none',
 }
 local LAYOUT = 1 -- the version of all that is under a prefix; it moves when an older process would do harm to it
 local SLICE = 1000 -- `unpack` puts its values on Lua's stack, which has room for some thousands
@@ -49,19 +48,22 @@ end
 -- The registry's version; what is no number counts as lost.
 local function version_at(key) return counted(rcall('GET', key)) or 0 end
 
+-- What is wrong with a key that INCR is to raise, or nil.
+local function counter_misfit(key)
+  local found = misfit(key, 'string')
+  if found then return found end
+  local count = rcall('GET', key)
+  if not count or count == '0' or string.match(count, '^[1-9]%d*$') and #count < 18 then return nil end
+  return key .. ' holds ' .. string.sub(count, 1, 40) .. ', expected a counter'
+end
+
 -- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
 local function queue_misfit(queue)
   for name, wanted in pairs(KEY_TYPES) do
     local found = misfit(queue[name], wanted)
     if found then return found end
   end
-  for _, name in ipairs({'id', 'pc', 'limiter'}) do
-    local count = rcall('GET', queue[name])
-    if count and not (count == '0' or string.match(count, '^[1-9]%d*$') and #count < 18) then
-      return queue[name] .. ' holds ' .. string.sub(count, 1, 40) .. ', expected a counter'
-    end
-  end
-  return nil
+  return counter_misfit(queue.id) or counter_misfit(queue.pc) or counter_misfit(queue.limiter)
 end
 
 local function layout_key() return string.match(KEYS[1], '^[^:]*:') .. 'layout' end

@@ -1,0 +1,93 @@
+"""`hippo status`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.live import Live
+
+from hippo_messenger.cli.options import JsonOption, PrefixOption, RedisOption, opened, read_settings
+from hippo_messenger.cli.output import Listing, alarming, console, duration, print_json, run
+from hippo_messenger.cli.services import standings
+from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
+from hippo_messenger.queues.overview import Overview, Standing
+
+__all__ = ["status"]
+
+_OLD = 60.0
+"""A job that has waited for so many seconds is shown in yellow."""
+
+
+def status(
+    watch: Annotated[
+        float | None,
+        typer.Option("--watch", "-w", metavar="SECONDS", min=0.2, help="Show it again and again.", show_default=False),
+    ] = None,
+    redis: RedisOption = None,
+    prefix: PrefixOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every queue: what waits and for how long, how many jobs were done in the last minute, and who works on it.
+
+    With --watch until Ctrl-C: a live table in a terminal, elsewhere one table (or one line of JSON) after the other.
+    """
+    settings = read_settings(prefix)
+    if watch is None:
+        found = run(standings(redis, settings))
+        print_json([asdict(entry) for entry in found]) if as_json else _listing(found).print()
+        return
+
+    async def keep_looking() -> None:
+        async with opened(redis, settings) as connection:
+            await _watch(connection, Layout(settings.prefix), every=watch, as_json=as_json)
+
+    run(keep_looking())
+
+
+async def _watch(connection: Connection, layout: Layout, *, every: float, as_json: bool) -> None:
+    overview, terminal = Overview(connection, layout), console()
+    if as_json or not terminal.is_terminal:
+        while True:
+            found = await overview.standings()
+            print_json([asdict(entry) for entry in found]) if as_json else _listing(found).print()
+            await asyncio.sleep(every)
+    with Live(console=terminal, auto_refresh=False) as live:
+        while True:
+            live.update(_listing(await overview.standings()).drawn(), refresh=True)
+            await asyncio.sleep(every)
+
+
+def _listing(found: list[Standing]) -> Listing:
+    return Listing(
+        titles=("queue", ">waiting", ">oldest", ">active", ">delayed", ">failed", ">done/min", ">workers"),
+        rows=[
+            (
+                f"{entry.queue} [yellow]paused[/]" if entry.paused else entry.queue,
+                str(entry.waiting),
+                _age(entry.oldest),
+                str(entry.active),
+                str(entry.delayed),
+                alarming(entry.failed),
+                f"{entry.completed_per_minute:.0f}",
+                _workers(entry),
+            )
+            for entry in found
+        ],
+        wrapped=("queue",),
+    )
+
+
+def _age(seconds: float | None) -> str:
+    shown = duration(seconds)
+    return f"[yellow]{shown}[/]" if seconds is not None and seconds > _OLD else shown
+
+
+def _workers(entry: Standing) -> str:
+    if entry.workers is None:
+        return "?"
+    is_missed = entry.workers == 0 and (entry.waiting > 0 or entry.queue == BROKER_QUEUE)
+    return "[red]0[/]" if is_missed else str(entry.workers)

@@ -1,0 +1,138 @@
+"""`hippo tail`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from hippo_messenger.cli.options import (
+    CatalogueOption,
+    PrefixOption,
+    RedisOption,
+    known_service,
+    member_of,
+    opened,
+    read_catalogue,
+    read_settings,
+    suggest_events,
+    suggest_services,
+)
+from hippo_messenger.cli.output import complain, console, run
+from hippo_messenger.errors import UnknownEventTypeError
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.registry import Registry
+from hippo_messenger.queues.trail import Step, Trail
+from hippo_messenger.settings import Settings
+
+__all__ = ["tail"]
+
+_WIDE = 110
+"""A narrower terminal is spared the ids."""
+_COLOURS = {
+    "sent": "cyan",
+    "routed": "blue",
+    "unrouted": "yellow",
+    "duplicate": "yellow",
+    "refused": "red",
+    "processed": "green",
+    "retry": "yellow",
+    "dead": "red",
+    "stalled": "red",
+}
+
+
+def tail(
+    service: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SERVICE]...", help="Only these services; left out, all.", autocompletion=suggest_services
+        ),
+    ] = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option("--event", metavar="EVENT", help="Only these event types.", autocompletion=suggest_events),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="End after so many lines.", show_default=False)
+    ] = None,
+    redis: RedisOption = None,
+    catalogue: CatalogueOption = None,
+    prefix: PrefixOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")] = False,
+) -> None:
+    """Follow what happens, from now on until Ctrl-C: events as they are sent, routed, processed, retried or fail."""
+    settings, known = read_settings(prefix), read_catalogue(catalogue)
+    types = {member_of(known.event_types, name, unknown=UnknownEventTypeError).value for name in event or ()}
+
+    async def follow() -> None:
+        async with opened(redis, settings) as connection:
+            registered = await _registered(connection, settings)
+            wanted = [
+                known_service(name, [*registered, *(one.value for one in known.services)]) for name in service or ()
+            ]
+            trail = Trail(connection, Layout(settings.prefix), queues=wanted or registered)
+            await trail.start()
+            complain(f"following {', '.join(wanted or registered) or 'the broker'}; Ctrl-C ends")
+            steps = _matching(trail.follow(), types=types, services=set(wanted))
+            await _print_all(steps, limit=limit, as_json=as_json)
+
+    run(follow())
+
+
+async def _registered(connection: Connection, settings: Settings) -> list[str]:
+    registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
+    return sorted((await registry.load()).by_service)
+
+
+async def _matching(steps: AsyncIterator[Step], *, types: set[str], services: set[str]) -> AsyncIterator[Step]:
+    async for step in steps:
+        if types and step.event_type not in types:
+            continue
+        if services and not services & {step.queue, step.origin, *step.services}:
+            continue
+        yield step
+
+
+async def _print_all(steps: AsyncIterator[Step], *, limit: int | None, as_json: bool) -> None:
+    terminal = console()
+    shown = 0
+    async for step in steps:
+        if as_json:
+            print(json.dumps(asdict(step) | {"time": step.time.isoformat()}, ensure_ascii=False), flush=True)
+        else:
+            terminal.print(_line(step, with_id=not terminal.is_terminal or terminal.width >= _WIDE), soft_wrap=True)
+        shown += 1
+        if shown == limit:
+            return
+
+
+def _line(step: Step, *, with_id: bool) -> str:
+    """One step: when, what, where, which event."""
+    at = step.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    kind = f"[{_COLOURS.get(step.kind, 'magenta')}]{step.kind:<10}[/]"
+    detail = f"  [dim]{escape(' '.join(step.detail.split())[:200])}[/]" if step.detail else ""
+    words = f"{step.event_type or '–':<22}  {escape(_way(step))}"
+    event_id = f"  [dim]{escape(step.event_id)}[/]" if with_id else ""
+    return f"[dim]{at}[/]  {kind}  {words}{event_id}{detail}"
+
+
+def _way(step: Step) -> str:
+    match step.kind:
+        case "routed" if step.services:
+            return f"{step.origin} → {', '.join(step.services)}"
+        case "unrouted":
+            return f"{step.origin} → nobody listens"
+        case "sent" | "duplicate" | "refused" | "registered" | "routed":
+            return step.origin or "–"
+        case "paused" | "resumed":
+            return step.queue
+        case _:
+            return f"{step.queue} ← {step.origin}" if step.origin else step.queue

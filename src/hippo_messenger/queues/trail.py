@@ -1,0 +1,203 @@
+"""What is happening: BullMQ's events streams of many queues, read as the steps that events take."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+from hippo_messenger.queues.connection import Connection, WaitingLine
+from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
+from hippo_messenger.registration import REGISTRATION_JOB
+
+__all__ = ["Step", "StepKind", "Trail"]
+
+StepKind = Literal[
+    "sent",
+    "routed",
+    "unrouted",
+    "duplicate",
+    "refused",
+    "registered",
+    "processed",
+    "retry",
+    "dead",
+    "stalled",
+    "paused",
+    "resumed",
+]
+
+_AT_A_TIME = 200
+_BLOCK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened to one event, or to a queue."""
+
+    time: datetime
+    queue: str
+    kind: StepKind
+    event_id: str
+    event_type: str
+    """Empty where the job is gone already."""
+    origin: str
+    services: tuple[str, ...] = ()
+    """Of a routed event: who got a copy."""
+    detail: str = ""
+    """Why it failed, or what the processor returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of an events stream."""
+
+    queue: str
+    time: datetime
+    fields: Mapping[str, str]
+
+
+class Trail:
+    """Follows the queues of some services, and the broker's, from now on.
+
+    It sees what stands in BullMQ's events streams: nothing where `events_stream` is off, and not everything where more
+    happens at once than a stream holds (10,000 entries unless somebody has set another length).
+    """
+
+    def __init__(self, connection: Connection, layout: Layout, *, queues: Sequence[str]) -> None:
+        self._connection = connection
+        self._layout = layout
+        self._after: dict[str, str] = {}
+        self._streams = {layout.queue(queue).base + "events": queue for queue in (BROKER_QUEUE, *queues)}
+
+    async def start(self) -> None:
+        """Note where the streams end now: what comes later is followed.
+
+        Raises:
+            RedisError: The streams can't be read.
+        """
+        self._after = {stream: await self._last_id(stream) for stream in self._streams}
+
+    async def follow(self) -> AsyncIterator[Step]:
+        """Every step since `start`, as it happens, for as long as one listens.
+
+        Raises:
+            RedisError: The streams can't be read.
+        """
+        line = await self._connection.waiting_line(client_name="hippo-trail")
+        while True:
+            entries = await self._next(line, self._after)
+            for step in await asyncio.gather(*(self._step(entry) for entry in entries)):
+                if step is not None:
+                    yield step
+
+    async def _last_id(self, stream: str) -> str:
+        newest = cast("list[list[bytes]]", await self._connection.execute("XREVRANGE", stream, "+", "-", "COUNT", 1))
+        return newest[0][0].decode() if newest else "0-0"
+
+    async def _next(self, line: WaitingLine, after: dict[str, str]) -> list[_Entry]:
+        reply = await line.read_streams(after, count=_AT_A_TIME, timeout=_BLOCK)
+        found: list[_Entry] = []
+        for stream, entries in _by_stream(reply):
+            for entry_id, flat in entries:
+                after[stream] = entry_id.decode()
+                found.append(_Entry(self._streams[stream], _time_of(after[stream]), _pairs(flat)))
+        return sorted(found, key=lambda entry: entry.time)
+
+    async def _step(self, entry: _Entry) -> Step | None:
+        decided = _decide(entry)
+        if decided is None:
+            return None
+        kind, services, detail = decided
+        event_id = entry.fields.get("jobId", "")
+        if kind in ("paused", "resumed"):
+            return Step(entry.time, entry.queue, kind, "", "", "")
+        key = self._layout.queue(entry.queue).job(event_id)
+        name, data = cast("Sequence[bytes | None]", await self._connection.execute("HMGET", key, "name", "data"))
+        event_type = (name or b"").decode(errors="replace")
+        if event_type == REGISTRATION_JOB:
+            return _of_registration(entry, kind, event_id, data)
+        return Step(entry.time, entry.queue, kind, event_id, event_type, _source(data), services, detail)
+
+
+def _decide(entry: _Entry) -> tuple[StepKind, tuple[str, ...], str] | None:
+    """What an entry of BullMQ's events stream means to us, or nothing."""
+    fields = entry.fields
+    match fields.get("event"), entry.queue == BROKER_QUEUE:
+        case "added", True:
+            return "sent", (), ""
+        case "completed", True:
+            return _of_routing(fields.get("returnvalue", ""))
+        case "failed", True:
+            return "refused", (), fields.get("failedReason", "")
+        case "completed", False:
+            return "processed", (), _unless_null(fields.get("returnvalue", ""))
+        case "failed", False:
+            return "dead", (), fields.get("failedReason", "")
+        case "delayed" | "waiting", False:
+            return ("retry", (), "") if fields.get("prev") == "active" or "delay" in fields else None
+        case "stalled", _:
+            return "stalled", (), ""
+        case "paused", _:
+            return "paused", (), ""
+        case "resumed", _:
+            return "resumed", (), ""
+    return None
+
+
+def _of_routing(returned: str) -> tuple[StepKind, tuple[str, ...], str]:
+    found = _json(returned)
+    if not isinstance(found, dict):
+        return "routed", (), ""
+    if found.get("duplicate"):
+        return "duplicate", (), ""
+    services = tuple(str(name) for name in found.get("deliveredTo") or ())
+    held_up = ", ".join(str(name) for name in found.get("parkedFor") or ())
+    if not services and not held_up and "deliveredTo" in found:
+        return "unrouted", (), ""
+    return "routed", services, f"held up for {held_up}" if held_up else ""
+
+
+def _of_registration(entry: _Entry, kind: StepKind, event_id: str, data: bytes | None) -> Step | None:
+    if kind not in ("routed", "refused"):
+        return None
+    found = _json((data or b"").decode(errors="replace"))
+    service = str(found.get("serviceName", "")) if isinstance(found, dict) else ""
+    listens_to = ", ".join(str(name) for name in found.get("listensTo") or ()) if isinstance(found, dict) else ""
+    told: StepKind = "registered" if kind == "routed" else "refused"
+    reason = entry.fields.get("failedReason", "")
+    return Step(entry.time, entry.queue, told, event_id, REGISTRATION_JOB, service, (), reason or listens_to)
+
+
+def _by_stream(reply: object) -> list[tuple[str, list[tuple[bytes, list[bytes]]]]]:
+    """XREAD's reply, a list in RESP2 and a map in RESP3."""
+    found = list(reply.items()) if isinstance(reply, dict) else cast("list[tuple[bytes, object]]", reply or [])
+    return [(stream.decode(), cast("list[tuple[bytes, list[bytes]]]", entries)) for stream, entries in found]
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
+    words = [word.decode(errors="replace") for word in flat or ()]
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def _time_of(entry_id: str) -> datetime:
+    return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
+
+
+def _source(data: bytes | None) -> str:
+    found = _json((data or b"").decode(errors="replace"))
+    return str(found.get("source", "")) if isinstance(found, dict) else ""
+
+
+def _unless_null(returned: str) -> str:
+    return "" if returned == "null" else returned
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
