@@ -117,6 +117,7 @@ class HippoWorker:
             return
         self._processing.check()
         await self._messenger.connection.open()
+        await self._queue.show_up()
         self._tasks = [
             asyncio.create_task(self._process_all(), name=f"hippo-worker-{service}"),
             asyncio.create_task(self._upkeep.run(), name=f"hippo-worker-{service}-upkeep"),
@@ -160,6 +161,7 @@ class HippoWorker:
             upkeep.cancel()
             await asyncio.gather(upkeep, return_exceptions=True)
         self._processing.close()
+        await self._queue.leave()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -36,9 +36,10 @@ class Peer:
         self.said: list[dict[str, Any]] = []
 
     @classmethod
-    async def start(cls, url: str, prefix: str) -> Peer:
+    async def start(cls, *arguments: str, script: str = "service.mjs") -> Peer:
+        """Run a script of this folder; the arguments begin with the URL and the prefix."""
         process = await asyncio.create_subprocess_exec(
-            node(), str(HERE / "service.mjs"), url, prefix, stdin=PIPE, stdout=PIPE
+            node(), str(HERE / script), *arguments, stdin=PIPE, stdout=PIPE, limit=2**24
         )
         peer = cls(process)
         await peer.until(lambda said: said.get("did") == "start")

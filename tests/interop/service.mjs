@@ -38,7 +38,7 @@ const actions = {
     say({ did: 'work' });
   },
   async listen({ service }) {
-    const events = new QueueEvents(service, { connection: connect(), prefix });
+    const events = new QueueEvents(service, { connection: connect(), prefix, lastEventId: '0-0' });
     open.unshift(events);
     await events.waitUntilReady();
     events.on('completed', ({ jobId, returnvalue }) => say({ completed: jobId, returnvalue }));

@@ -252,10 +252,26 @@ class Queue:
 
         Takes the marker that BullMQ's adders leave; `wake` gives it back where it turns out to be of no use.
         """
+        marker = await (await self._line()).block("BZPOPMIN", self._keys.marker, timeout=timeout)
+        return marker is not None
+
+    async def show_up(self) -> None:
+        """Be among the workers that BullMQ's getWorkers() finds: it looks for the connection that waits, by its name.
+
+        Without it a worker that has had something to do ever since it started would be missing there.
+        """
+        await (await self._line()).connect(self._keys.marker)
+
+    async def leave(self) -> None:
+        """Be no more among them; may be called again."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            await waiting.close()
+
+    async def _line(self) -> WaitingLine:
         if self._waiting is None:
             self._waiting = await self._connection.waiting_line(client_name=self._keys.worker_client_name)
-        marker = await self._waiting.block("BZPOPMIN", self._keys.marker, timeout=timeout)
-        return marker is not None
+        return self._waiting
 
     async def wake(self) -> None:
         """Wake one idle worker of this queue."""

@@ -1,14 +1,23 @@
 -- Ends a worker's hold on a job, as BullMQ's removeLock, moveToFinished, moveToDelayed, retryJob and
 -- moveJobFromActiveToWait do.
 
--- Lets go of a job. Result: nil, or why it is not this worker's: 'lost' (the lock is), 'gone' (the job's hash is).
+-- Whether a job stands in a list or set other than `active`.
+local function stands_elsewhere(queue, id)
+  for _, set in ipairs({'delayed', 'failed', 'completed', 'prioritized'}) do
+    if rcall('ZSCORE', queue[set], id) then return true end
+  end
+  return rcall('LPOS', queue.wait, id) ~= false
+end
+
+-- Lets go of a job. Result: nil, or why it is not this worker's: 'lost' (the lock is, or the job was moved meanwhile, as
+-- BullMQ's moveToFailed does without a lock), 'gone' (the job's hash is).
 -- The lock says whose the job is: where somebody has emptied `active`, the job ends as if it stood there.
 local function release(queue, id, token)
   local key = queue.base .. id
   if rpcall('GET', key .. ':lock') ~= token then return 'lost' end
   rcall('DEL', key .. ':lock')
   rcall('SREM', queue.stalled, id)
-  rcall('LREM', queue.active, -1, id)
+  if rcall('LREM', queue.active, -1, id) == 0 and stands_elsewhere(queue, id) then return 'lost' end
   if rcall('TYPE', key).ok ~= 'hash' then return 'gone' end
   return nil
 end
