@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
-from hippo_messenger.demo.accounting import Account, ServiceAccount, reconcile
+from hippo_messenger.demo.accounting import Account, Latency, ServiceAccount, reconcile
 from hippo_messenger.demo.feed import FeedLine
 from hippo_messenger.demo.ledger import Entry
 from hippo_messenger.demo.roster import RETRY, Member
@@ -43,7 +43,16 @@ def test_all_is_well() -> None:
     assert account.faults == ()
     assert account.is_settled
     assert (account.lines, account.sent, account.rejected, account.repeated) == (3, 2, 1, 0)
-    assert shipping(account) == ServiceAccount(HippoService.SHIPPING, 2, 2, 2, 1, 0, (), (), ())
+    assert shipping(account) == ServiceAccount(HippoService.SHIPPING, 2, 2, 2, 1, 0, (), (), (), Latency(0.0, 0.0, 0.0))
+
+
+def test_latency_is_from_the_first_send_to_the_first_attempt() -> None:
+    times = {0: 100.0, 3: 100.25, 1: 100.0, 5: 102.0, 7: 110.0}
+    entries = [replace(entry, at=times.get(place, 0.0)) for place, entry in enumerate(WELL)]
+    again = replace(entries[0], at=105.0)  # the same event, sent again later
+    account = reconcile(FEED, [*entries, again], ROSTER)
+    assert shipping(account).latency == Latency(median=2.0, p99=2.0, longest=2.0)
+    assert Latency.of([0.001 * number for number in range(1, 201)]) == Latency(0.101, 0.199, 0.2)
 
 
 def test_an_event_that_never_arrived_is_missing() -> None:

@@ -10,7 +10,7 @@ import typer
 from hippo_messenger.cli.options import RedisOption
 from hippo_messenger.cli.output import console, run
 from hippo_messenger.demo.feed import read_feed, shipped_feed
-from hippo_messenger.demo.report import ProgressBars, summary
+from hippo_messenger.demo.report import LiveTable, summary
 from hippo_messenger.demo.run import run_demo
 
 __all__ = ["demo"]
@@ -38,16 +38,18 @@ def demo(
     lines = read_feed(feed_file, limit=events)
     terminal = console()
     terminal.print("[bold]hippo demo[/]  2 brokers, 4 services, 5 workers, 1 canary with its workers off\n")
-    with ProgressBars(terminal) as bars:
+    with LiveTable(terminal) as table:
         outcome = run(
             run_demo(
                 feed=lines,
                 feed_file=feed_file,
                 rate=rate,
                 redis=redis,
-                on_progress=bars.show,
+                on_progress=table.show,
             )
         )
     terminal.print()
     terminal.print(summary(outcome))
+    if rate is None:
+        terminal.print("[dim]Sent as fast as it goes, so events queue up: --rate 200 shows what they take otherwise.[/]")
     raise typer.Exit(1 if outcome.faults else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from hippo_messenger.catalogue.golden_hippo import HippoService
@@ -11,7 +11,24 @@ from hippo_messenger.demo.feed import FeedLine
 from hippo_messenger.demo.ledger import Entry
 from hippo_messenger.demo.roster import RETRY, Member
 
-__all__ = ["Account", "ServiceAccount", "reconcile"]
+__all__ = ["Account", "Latency", "ServiceAccount", "reconcile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long events took, in seconds."""
+
+    median: float
+    p99: float
+    longest: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[float]) -> Latency | None:
+        """None for no events."""
+        ordered = sorted(seconds)
+        if not ordered:
+            return None
+        return cls(ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100], ordered[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,8 @@ class ServiceAccount:
     """Processed more than once."""
     stray: tuple[str, ...]
     """Delivered, but not owed."""
+    latency: Latency | None
+    """From `send` to the processor's first attempt; None while nothing has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +141,18 @@ def _account_of(
         missing=tuple(sorted(owed - done.keys() - dead)),
         double=tuple(sorted(event_id for event_id, times in done.items() if times > 1)),
         stray=tuple(sorted(began.keys() - owed)),
+        latency=Latency.of(_delays(by_what, names)),
     )
+
+
+def _delays(by_what: Mapping[str, Sequence[Entry]], names: Set[str]) -> Iterable[float]:
+    """From each first send to the first time that a processor of these workers saw the event."""
+    sent: dict[str, float] = {}
+    for entry in by_what.get("sent", ()):
+        sent[entry.event_id] = min(entry.at, sent.get(entry.event_id, entry.at))
+    for entry in by_what.get("began", ()):
+        if entry.by in names and entry.attempt == 1 and entry.event_id in sent:
+            yield max(entry.at - sent[entry.event_id], 0.0)
 
 
 def _fault(which: Sequence[object], words: str) -> str:

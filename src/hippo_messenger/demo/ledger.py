@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Entry:
     line: int = 0
     event_id: str = ""
     attempt: int = 0
+    at: float = 0.0
+    """Seconds since 1970; of a line that was sent, when its sending began."""
 
 
 class Ledger:
@@ -34,9 +37,9 @@ class Ledger:
         self._by = by
         self._file = os.open(directory / f"{by}.ndjson", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
 
-    def note(self, what: What, *, line: int = 0, event_id: str = "", attempt: int = 0) -> None:
-        """Write one entry."""
-        entry = asdict(Entry(what, self._by, line, event_id, attempt))
+    def note(self, what: What, *, line: int = 0, event_id: str = "", attempt: int = 0, at: float | None = None) -> None:
+        """Write one entry; it happens now, unless `at` says when."""
+        entry = asdict(Entry(what, self._by, line, event_id, attempt, time.time() if at is None else at))
         os.write(self._file, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import logging
 import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -98,6 +99,7 @@ async def _send_all(
 
 
 async def _send(line: FeedLine, messenger: HippoMessenger, ledger: Ledger) -> None:
+    began = time.time()
     try:
         event_id = await messenger.send(event_type=line.event_type, data=line.data, event_id=line.event_id)
     except EventError:
@@ -106,7 +108,7 @@ async def _send(line: FeedLine, messenger: HippoMessenger, ledger: Ledger) -> No
         logging.getLogger("hippo_messenger").error("line %d could not be sent: %s", line.number, error)
         ledger.note("unsent", line=line.number)
     else:
-        ledger.note("sent", line=line.number, event_id=event_id)
+        ledger.note("sent", line=line.number, event_id=event_id, at=began)
 
 
 def _chunks(lines: Iterable[FeedLine], size: int) -> Iterator[list[FeedLine]]:

@@ -1,63 +1,88 @@
-"""What the demo shows: bars while it runs, and at the end the account of every event."""
+"""What the demo shows: a live table while it runs, and at the end the account of every event."""
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hippo_messenger.demo.accounting import Account
+from hippo_messenger.demo.accounting import Account, Latency
 from hippo_messenger.demo.run import Outcome
 
-__all__ = ["ProgressBars", "summary"]
+__all__ = ["LiveTable", "summary"]
 
 
-class ProgressBars:
-    """One bar for the feed, and one for each service that works."""
+class LiveTable:
+    """A table that grows while the demo runs: one line for the feed, and one for each service. Only in a terminal."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("[bold]{task.description:<14}"),
-            BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
-            MofNCompleteColumn(),
-            TextColumn("[dim]{task.fields[note]:<18}"),
-            TimeElapsedColumn(),
-            console=console,
-            expand=console.width < 100,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._is_shown = console.is_terminal
+        self._began = time.monotonic()
 
     def show(self, account: Account) -> None:
-        """Bring the bars up to date."""
-        told = account.lines - len(account.untold)
-        self._bar("sent", told, account.lines, f"{account.rejected} rejected")
-        for service in account.services:
-            note = f"{service.retried} retried, {service.dead} dead" if service.retried else ""
-            self._bar(service.service.value, service.processed + service.dead, service.owed, note)
-
-    def _bar(self, name: str, done: int, total: int, note: str) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, note=note)
-        self._progress.update(self._tasks[name], completed=done, total=total, note=note)
+        """Bring the table up to date."""
+        if self._is_shown:
+            self._live.update(_live_table(account, time.monotonic() - self._began), refresh=True)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._is_shown:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._is_shown:
+            self._live.stop()
+
+
+def _live_table(account: Account, seconds: float) -> Table:
+    table = _table(f"{seconds:.0f} s")
+    table.add_column("", no_wrap=True, min_width=12)
+    table.add_column("", min_width=10, ratio=1)
+    for name in ("done", "of", "retried", "dead", "p50", "p99"):
+        table.add_column(name, justify="right", no_wrap=True)
+    told = account.lines - len(account.untold)
+    table.add_row("sent", _bar(told, account.lines), f"{told:,}", f"{account.lines:,}", "", "", "", "")
+    for service in account.services:
+        done = service.processed + service.dead
+        table.add_row(
+            service.service.value,
+            _bar(done, service.owed),
+            f"{done:,}",
+            f"{service.owed:,}",
+            str(service.retried),
+            str(service.dead),
+            *_percentiles(service.latency),
+        )
+    return table
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(total=max(total, 1), completed=done, complete_style="cyan", finished_style="green")
+
+
+def _percentiles(latency: Latency | None) -> tuple[str, str]:
+    return ("–", "–") if latency is None else (_milliseconds(latency.median), _milliseconds(latency.p99))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def summary(outcome: Outcome) -> Group:
     """The account of every event, and whether it comes out even."""
-    return Group(_feed_table(outcome.account), Text(), _service_table(outcome.account), Text(), _verdict(outcome))
+    account = outcome.account
+    tables = (_feed_table(account), _service_table(account), _latency_table(account))
+    return Group(*(part for table in tables for part in (table, Text())), _verdict(outcome))
 
 
 def _feed_table(account: Account) -> Table:
@@ -75,15 +100,27 @@ def _service_table(account: Account) -> Table:
     table = _table("The services")
     table.add_column("service", no_wrap=True, min_width=12)
     for name in ("owed", "delivered", "processed", "retried", "dead", "missing", "double"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for service in account.services:
+        counts = (service.owed, service.delivered, service.processed, service.retried, service.dead)
         table.add_row(
             service.service.value,
-            *(str(count) for count in (service.owed, service.delivered, service.processed, service.retried)),
-            str(service.dead),
+            *(f"{count:,}" for count in counts),
             _alarming(len(service.missing)),
             _alarming(len(service.double) + len(service.stray)),
         )
+    return table
+
+
+def _latency_table(account: Account) -> Table:
+    table = _table("From send to the processor")
+    table.add_column("service", no_wrap=True, min_width=12)
+    for name in ("p50", "p99", "longest"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=9)
+    for service in account.services:
+        if (latency := service.latency) is not None:
+            times = (latency.median, latency.p99, latency.longest)
+            table.add_row(service.service.value, *(_milliseconds(seconds) for seconds in times))
     return table
 
 
