@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -49,11 +50,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_ledger_is_read_while_it_grows(tmp_path: Path) -> None:
     ledger, reader = Ledger(tmp_path, "order"), LedgerReader(tmp_path)
-    ledger.note("sent", line=1, event_id="a")
-    assert list(reader.new_entries()) == [Entry("sent", "order", line=1, event_id="a")]
+    ledger.note("sent", line=1, event_id="a", at=1.5)
+    assert list(reader.new_entries()) == [Entry("sent", "order", line=1, event_id="a", at=1.5)]
     assert list(reader.new_entries()) == []
+    before = time.time()
     ledger.note("done", event_id="a", attempt=2)
     with (tmp_path / "order.ndjson").open("a") as half:
         half.write('{"what":"do')
-    assert list(reader.new_entries()) == [Entry("done", "order", event_id="a", attempt=2)]
+    (entry,) = reader.new_entries()
+    assert entry == Entry("done", "order", event_id="a", attempt=2, at=entry.at)
+    assert before <= entry.at <= time.time()
     ledger.close()

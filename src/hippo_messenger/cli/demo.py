@@ -51,5 +51,5 @@ def demo(
     terminal.print()
     terminal.print(summary(outcome))
     if rate is None:
-        terminal.print("[dim]Sent as fast as it goes, so events queue up: --rate 200 shows what they take otherwise.[/]")
+        terminal.print("[dim]Sent as fast as it goes, so events queue up; --rate 200 shows what they take else.[/]")
     raise typer.Exit(1 if outcome.faults else 0)
