@@ -18,7 +18,6 @@ from hippo_messenger.errors import (
     EventError,
     EventTooLargeError,
     InvalidRegistrationError,
-    RedisError,
     RegistrationTimeoutError,
 )
 from hippo_messenger.observer import Observer
@@ -382,18 +381,26 @@ class HippoMessenger:
         if not isinstance(kind, EventType):
             return
         self._observer.rejected(kind.value, origin=self._service)
-        model = self._catalogue.model(kind)
-        value = data.model_dump(mode="python", by_alias=True, warnings=False) if isinstance(data, EventData) else data
         try:
             await self._rejections.record(
                 event_type=kind.value,
                 origin=self._service.value,
-                data=masked(model, value),
+                data=_recordable(self._catalogue.model(kind), data),
                 reason=str(error),
                 own_queue_too=notify_self,
             )
-        except RedisError as cause:
+        except Exception as cause:
             _log.warning("a rejected %s could not be recorded: %s", kind, cause)
+
+
+def _recordable(model: type[EventData], data: EventData | Mapping[str, object] | None) -> object:
+    """The data with its secrets masked; a remark where that has no end."""
+    try:
+        if isinstance(data, EventData):
+            return masked(model, data.model_dump(mode="python", by_alias=True, warnings=False))
+        return masked(model, data)
+    except (ValueError, RecursionError):
+        return "not shown: it is nested too deep, or contains itself"
 
 
 def _checked_delay(delay: float) -> int:

@@ -9,7 +9,6 @@ import json
 import logging
 import random
 import threading
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from hippo_messenger.errors import (
     DeadLetter,
     Discard,
     EventError,
+    EventTooLargeError,
     UnknownEventTypeError,
     UnknownServiceError,
 )
@@ -106,12 +106,17 @@ class Processing:
             returned = await self._run(processor, event)
             return Outcome.completed(job, self._result(returned), keep=self._keep_completed(job))
         except Discard as error:
-            result = to_json({"discarded": str(error)})
+            result = json.dumps({"discarded": str(error)}).encode()
             return Outcome.completed(job, result, keep=self._keep_completed(job))
         except _NoProcessor as error:
             return self._postponed(job, error)
         except (_Unfit, DeadLetter) as error:
             return self._dead(job, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return self._failed_attempt(job, error)  # of something that the processor waited for, not of the job
         except Exception as error:
             return self._failed_attempt(job, error)
 
@@ -119,6 +124,7 @@ class Processing:
         if job.deferred_failure is not None:
             raise _Unfit(job.deferred_failure)
         try:
+            self._check_size(job)
             envelope = decode(job.data)
             event_type = self._catalogue.event_type(envelope.type)
             data = read_data(self._catalogue.model(event_type), envelope.data)
@@ -131,11 +137,20 @@ class Processing:
             job_type=event_type,
             origin=self._origin(envelope),
             id=envelope.id,
-            time=envelope.time or datetime.fromtimestamp(job.timestamp / 1000, UTC),
+            time=envelope.time or _time(job),
             attempt=job.attempts_made + 1,
             raw=job.data,
             channel=_Channel(self._queue, job),
         )
+
+    def _check_size(self, job: QueuedJob) -> None:
+        """Before anything is parsed: meanwhile no lock is renewed."""
+        limit = self._settings.max_event_bytes
+        if len(job.data) > limit:
+            raise EventTooLargeError(
+                f"expected a job of at most {limit:,} bytes, got one of {len(job.data):,}; raise HIPPO_MAX_EVENT_BYTES "
+                "for the workers too, then redrive it"
+            )
 
     def _origin(self, envelope: Envelope) -> Service | str:
         try:
@@ -154,7 +169,7 @@ class Processing:
             return await cast("Awaitable[object]", processor(event))
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: context.run(processor, event))
+        return await loop.run_in_executor(self._threads, lambda: context.run(_run_plain, processor, event))
 
     def _result(self, returned: object) -> bytes:
         try:
@@ -172,20 +187,21 @@ class Processing:
 
     def _postponed(self, job: QueuedJob, error: _NoProcessor) -> Outcome:
         """Somebody newer may know the type: wait for them, but not for ever."""
-        age = time.time() - job.timestamp / 1000
-        if age > self._settings.unknown_type_patience:
+        # By how often it was tried: a clock may jump, and a job may have waited long before anybody looked at it.
+        waited = (job.attempts_started - 1) * self._settings.unknown_type_delay
+        if waited >= self._settings.unknown_type_patience:
             return self._dead(job, error)
         _log.warning("%s: job %s is put back: %s", self._queue.name, job.id, error)
         return Outcome.later(job, delay=self._settings.unknown_type_delay)
 
-    def _failed_attempt(self, job: QueuedJob, error: Exception) -> Outcome:
+    def _failed_attempt(self, job: QueuedJob, error: BaseException) -> Outcome:
         policy = RetryPolicy.from_job_options(_options(job))
         delay = policy.delay_after(job.attempts_made + 1, chance=random.random())
         if delay is None:
             return self._dead(job, error)
         return Outcome.retry(job, _reason(error), stacktrace=_traces(job, error), delay=delay)
 
-    def _dead(self, job: QueuedJob, error: Exception) -> Outcome:
+    def _dead(self, job: QueuedJob, error: BaseException) -> Outcome:
         options = _options(job)
         _log.error("%s: job %s (%s) is a dead letter: %s", self._queue.name, job.id, job.name, _reason(error))
         return Outcome.failed(
@@ -231,29 +247,44 @@ class _Done:
         yield
 
 
+def _run_plain(processor: Processor[Any], event: HippoJob[EventData]) -> object:
+    try:
+        return processor(event)
+    except StopIteration as error:  # no future takes it: whoever waits for this one would wait for ever
+        raise RuntimeError("the processor raised StopIteration") from error
+
+
 def _is_asynchronous(processor: Processor[Any]) -> bool:
     return inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(getattr(processor, "__call__", None))  # noqa: B004
+
+
+def _time(job: QueuedJob) -> datetime:
+    """When a job was added; now, where its hash says what no calendar has."""
+    try:
+        return datetime.fromtimestamp(job.timestamp / 1000, UTC)
+    except (OSError, OverflowError, ValueError):
+        return datetime.now(UTC)
 
 
 def _options(job: QueuedJob) -> dict[str, object]:
     try:
         options = json.loads(job.options)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return options if isinstance(options, dict) else {}
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, _Unfit | _NoProcessor | DeadLetter):
         return str(error)[:_REASON_LENGTH]
     return f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
 
 
-def _traces(job: QueuedJob, error: Exception) -> str:
+def _traces(job: QueuedJob, error: BaseException) -> str:
     """The traces of this job's failures as BullMQ keeps them, the newest last."""
     try:
         earlier = json.loads(job.stacktrace or b"[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         earlier = []
-    traces = [*earlier, "".join(traceback.format_exception(error))] if isinstance(earlier, list) else []
-    return json.dumps(traces[-_TRACES_KEPT:])
+    kept = [trace for trace in earlier if isinstance(trace, str)] if isinstance(earlier, list) else []
+    return json.dumps([*kept, "".join(traceback.format_exception(error))][-_TRACES_KEPT:])

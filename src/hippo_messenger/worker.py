@@ -157,9 +157,14 @@ class HippoWorker:
         tasks, self._tasks = self._tasks, []
         if tasks:
             processing, upkeep = tasks
-            await asyncio.gather(processing, return_exceptions=True)
-            upkeep.cancel()
-            await asyncio.gather(upkeep, return_exceptions=True)
+            await asyncio.wait([processing], timeout=_HAND_BACK_TIME)
+            if not processing.done():
+                _log.error(
+                    "%s: Redis gives no answer; what is not settled will be recovered as stalled", self._queue.name
+                )
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(processing, upkeep, return_exceptions=True)
         self._processing.close()
         await self._queue.leave()
 

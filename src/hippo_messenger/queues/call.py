@@ -30,7 +30,7 @@ class Caller:
         self._observer = observer
 
     async def call(
-        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], *, patience: float | None
+        self, name: str, keys: Sequence[str | bytes], arguments: Sequence[Argument], *, patience: float | None
     ) -> list[object]:
         """The reply of one script, without its leading status.
 

@@ -21,6 +21,7 @@ from hippo_messenger.registration import Registration, Retention
 
 __all__ = ["Order", "Outcome", "Queue", "QueuedJob", "Routed", "Routing", "Settled", "Taken", "event_digest"]
 
+_REASON_LENGTH = 4096
 _JOB_FIELDS = 12
 """An id and what `JOB_FIELDS` in scripts/include/take.lua lists."""
 
@@ -105,12 +106,12 @@ class Outcome:
         cls, job: QueuedJob, reason: str, *, stacktrace: str = "[]", attempts: int = 1, keep: Retention = Retention()
     ) -> Outcome:
         """A dead letter; `stacktrace` is a JSON list."""
-        return cls("failed", job, value=reason, stacktrace=stacktrace, number=attempts, keep=keep)
+        return cls("failed", job, value=reason[:_REASON_LENGTH], stacktrace=stacktrace, number=attempts, keep=keep)
 
     @classmethod
     def retry(cls, job: QueuedJob, reason: str, *, stacktrace: str, delay: float) -> Outcome:
         """Failed, and to be tried again after so many seconds."""
-        return cls("retry", job, value=reason, stacktrace=stacktrace, number=math.ceil(delay * 1000))
+        return cls("retry", job, value=reason[:_REASON_LENGTH], stacktrace=stacktrace, number=math.ceil(delay * 1000))
 
     @classmethod
     def later(cls, job: QueuedJob, *, delay: float) -> Outcome:
@@ -203,7 +204,8 @@ class Queue:
         token = self._token()
         arguments = self._order(token, order)
         for outcome in outcomes:
-            arguments += (outcome.kind, outcome.job.key, outcome.job.token, outcome.value, outcome.stacktrace)
+            words = (_writable(outcome.value), outcome.stacktrace)
+            arguments += (outcome.kind, outcome.job.key, outcome.job.token, *words)
             arguments += (outcome.number, *_keep(outcome.keep))
         reply = await self._call("settle", self._keys.all, arguments)
         return Settled(statuses=_texts(reply[1]), taken=_taken(token, reply[0]))
@@ -279,15 +281,15 @@ class Queue:
 
     async def log(self, job: QueuedJob, line: str) -> None:
         """Add a line to a job's log."""
-        await self._note(job, "log", line)
+        await self._note(job, "log", _writable(line))
 
     async def update_progress(self, job: QueuedJob, progress: bytes) -> None:
         """Replace a job's progress, and tell who follows the events stream; `progress` is JSON."""
         await self._note(job, "progress", progress)
 
-    async def _note(self, job: QueuedJob, kind: str, words: str | bytes) -> None:
-        key = self._keys.job(job.id)
-        keys = (key, f"{key}:logs", self._keys.base + "events")
+    async def _note(self, job: QueuedJob, kind: str, words: bytes) -> None:
+        key = self._keys.base.encode() + job.key
+        keys = (key, key + b":logs", self._keys.base + "events")
         await self._call("note", keys, [kind, job.key, words, self._events_stream])
 
     async def renew(self, jobs: Iterable[QueuedJob], *, lock: float) -> tuple[str, ...]:
@@ -308,7 +310,7 @@ class Queue:
         """Pause the queue if it holds so many failed jobs; True if that has happened now."""
         return bool((await self._call("limit", self._keys.all, [self._events_stream, limit]))[0])
 
-    async def _call(self, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> list[object]:
+    async def _call(self, script: str, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> list[object]:
         return await self._caller.call(script, keys, arguments, patience=None)
 
     def _token(self) -> str:
@@ -333,6 +335,11 @@ def _by_services(routings: Iterable[Routing]) -> dict[tuple[str, ...], list[Rout
 
 def _delivered_to(names: Iterable[str]) -> str:
     return '{"deliveredTo":[' + ",".join(f'"{name}"' for name in names) + "]}"
+
+
+def _writable(words: str | bytes) -> bytes:
+    """Text that came from elsewhere as Redis takes it: half of a surrogate pair has no UTF-8."""
+    return words.encode(errors="backslashreplace") if isinstance(words, str) else words
 
 
 def _texts(values: object) -> tuple[str, ...]:

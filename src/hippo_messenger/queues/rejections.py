@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import uuid4
 
 from pydantic_core import to_json
@@ -33,8 +34,7 @@ class Rejections:
         """
         job_id = f"rejected-{uuid4().hex}"
         record = {"source": origin, "type": event_type, "data": data}
-        # Tools parse what they show: what JSON has no word for becomes a string.
-        text = to_json(record, inf_nan_mode="strings", fallback=repr)
+        text = _as_json(record) or _as_json(record | {"data": "not shown: no JSON could be made of it"})
         for queue in ("broker", origin) if own_queue_too else ("broker",):
             keys = (*self._layout.queue(queue).all, self._layout.rejected(queue))
             arguments = (
@@ -43,9 +43,17 @@ class Rejections:
                 job_id,
                 event_type,
                 _shortened(text, self._settings.rejected_bytes),
-                reason[:_REASON_LENGTH],
+                reason[:_REASON_LENGTH].encode(errors="backslashreplace"),
             )
             await self._caller.call("reject", keys, arguments, patience=_PATIENCE)
+
+
+def _as_json(record: Mapping[str, object]) -> bytes:
+    """Tools parse what they show: what JSON has no word for becomes a string. Empty where there is no JSON at all."""
+    try:
+        return to_json(record, inf_nan_mode="strings", fallback=repr)
+    except (ValueError, RecursionError):  # it contains itself, is too deep, or has text that is none
+        return b""
 
 
 def _shortened(text: bytes, limit: int) -> bytes:

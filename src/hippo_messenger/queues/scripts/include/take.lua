@@ -4,6 +4,10 @@ local JOB_FIELDS = {
   'name', 'data', 'opts', 'timestamp', 'priority', 'atm', 'ats', 'stc', 'defa', 'rjk', 'stacktrace',
 }
 
+-- Ids that no job can have: its hash would be a key of the queue itself.
+local RESERVED = {}
+for _, name in ipairs(QUEUE_KEYS) do RESERVED[name] = true end
+
 -- Moves due jobs from delayed to wait or prioritized.
 local function promote_delayed(queue, meta, now)
   local due = rcall('ZRANGEBYSCORE', queue.delayed, 0, (now + 1) * 0x1000 - 1, 'LIMIT', 0, SLICE)
@@ -32,9 +36,9 @@ local function read_jobs(queue, ids, batch)
   for read, id in ipairs(ids) do
     if is_full(batch) then return read - 1 end
     local fields = rpcall('HMGET', queue.base .. id, unpack(JOB_FIELDS))
-    if fields.err or not fields[1] or not fields[2] then
+    if RESERVED[id] or fields.err or not fields[1] or not fields[2] then
       batch.broken[#batch.broken + 1] = id
-      if fields[1] or fields[2] then batch.torn[#batch.torn + 1] = id end
+      if not RESERVED[id] and (fields[1] or fields[2]) then batch.torn[#batch.torn + 1] = id end
     else
       batch.count = batch.count + 1
       batch.bytes = batch.bytes + #fields[2]
@@ -91,12 +95,14 @@ end
 -- How many jobs the rate limit leaves, and how long (ms) it lasts when that is none.
 local function limit_left(queue, meta)
   if not meta.limit then return math.huge, 0 end
-  local left = meta.limit - (tonumber(rcall('GET', queue.limiter)) or 0)
+  -- BullMQ lets one job through where the limit is 0; to let none through would wake workers for ever.
+  local limit = math.max(meta.limit, 1)
+  local left = limit - (tonumber(rcall('GET', queue.limiter)) or 0)
   if left > 0 then return left, 0 end
   local ttl = rcall('PTTL', queue.limiter)
   if ttl == 0 then rcall('DEL', queue.limiter) end
   if ttl > 0 then return 0, ttl end
-  return meta.limit, 0
+  return limit, 0
 end
 
 local function start_jobs(queue, meta, now, order, batch)
