@@ -1,6 +1,6 @@
 # Every target works on a bare machine: it makes .venv by itself, with uv where uv is on PATH, with pip where not.
-# PYTHON chooses the interpreter (3.11 or newer), ARGS goes to `hippo demo` or to pytest:
-#   make test PYTHON=python3.13 ARGS="tests/unit -k envelope"
+# PYTHON chooses the interpreter (3.11 or newer), ENV where its environment is, ARGS goes to `hippo demo` or to pytest:
+#   make test PYTHON=python3.13 ENV=.venv-3.13 ARGS="tests/unit -k envelope"
 
 ifndef PYTHON
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -9,24 +9,38 @@ endif
 UV := $(shell command -v uv 2>/dev/null)
 NPM := $(shell command -v npm 2>/dev/null)
 
-BIN := .venv/bin
+ENV := .venv
+BIN := $(ENV)/bin
 INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check) --quiet
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 # Stamps. The first is named after what made the environment, so that another choice makes another environment.
-VENV := .venv/.made-by-$(if $(UV),uv,pip)-for-$(subst /,-,$(PYTHON))
-PACKAGE := .venv/.package
-TOOLS := .venv/.tools
+VENV := $(ENV)/.made-by-$(if $(UV),uv,pip)-for-$(subst /,-,$(PYTHON))
+PACKAGE := $(ENV)/.package
+TOOLS := $(ENV)/.tools
 BENCH_PACKAGES := bench/node/node_modules/.installed
 NODE_PACKAGES := tests/interop/node_modules/.installed
 
-.PHONY: help demo test bench check fix format lint mypy pyright imports node-packages
+# The Pythons that are here, as VERSION=PROGRAM. A program on PATH may be no more than a signpost, so each is tried.
+PYTHONS = $(shell for version in 3.11 3.12 3.13; do \
+	for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+	$$python -c "import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2>/dev/null \
+	&& echo $$version=$$python && break; done; done)
+MAIN_VERSION = $(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])")
+OTHERS = $(filter-out $(MAIN_VERSION)=%,$(PYTHONS))
+# What Python has a say in; the Lua scripts, which the rest puts through thousands of cases, are the same in all.
+PYTHONIC := tests/unit tests/contract tests/integration --ignore-glob=*test_scripts_*
+
+.PHONY: help demo test versions nightly bench bench-register check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
 	@echo 'make test    every test; ARGS="tests/unit" for some of them'
-	@echo 'make bench   the speed beside stock BullMQ'
+	@echo 'make versions  the tests that depend on Python, on every other Python that is here'
+	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases'
+	@echo 'make bench   the speed beside stock BullMQ; make bench-register: how long a registration takes'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
+	@echo 'make reference  the pages of the docs that are made from the code'
 	@echo 'make fix     what ruff can mend by itself'
 
 demo: $(PACKAGE)
@@ -35,10 +49,24 @@ demo: $(PACKAGE)
 test: $(TOOLS) node-packages
 	@$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
 
-bench: $(TOOLS) $(BENCH_PACKAGES)
-	@$(WITH_NODE) $(BIN)/python bench/end_to_end.py $(ARGS)
+versions:
+	@echo 'Pythons besides $(MAIN_VERSION): $(or $(OTHERS),none)'
+	@$(foreach python,$(OTHERS),$(MAKE) --no-print-directory test PYTHON=$(lastword $(subst =, ,$(python))) \
+		ENV=.venv-$(firstword $(subst =, ,$(python))) ARGS="-q $(PYTHONIC)" &&) true
 
-check: format lint mypy pyright imports
+nightly:
+	@echo 'Pythons: $(PYTHONS)'
+	@$(foreach python,$(PYTHONS),$(MAKE) --no-print-directory test PYTHON=$(lastword $(subst =, ,$(python))) \
+		ENV=.venv-$(firstword $(subst =, ,$(python))) ARGS="-q" &&) true
+	@HIPPO_TEST_SERVER=redis-server HIPPO_TEST_EXAMPLES=20 $(MAKE) --no-print-directory test ARGS="-q --timeout=1800"
+
+bench: $(TOOLS) $(BENCH_PACKAGES)
+	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end $(ARGS)
+
+bench-register: $(TOOLS)
+	@$(BIN)/python -m bench.register $(ARGS)
+
+check: format lint mypy pyright imports reference-check
 
 fix: $(TOOLS)
 	$(BIN)/ruff check --fix .
@@ -56,28 +84,34 @@ mypy: $(TOOLS)
 pyright: $(TOOLS)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python src
 
+reference: $(TOOLS)
+	$(BIN)/python scripts/make_reference.py
+
+reference-check: $(TOOLS)
+	$(BIN)/python scripts/make_reference.py --check
+
 imports: $(TOOLS)
 	$(BIN)/lint-imports --no-logo
 
 $(VENV):
 ifdef UV
-	@rm -rf .venv
-	@uv venv --quiet --python '$(if $(PYTHON),$(PYTHON),>=3.11)' .venv
+	@rm -rf $(ENV)
+	@uv venv --quiet --python '$(if $(PYTHON),$(PYTHON),>=3.11)' $(ENV)
 else
 	@test -n '$(PYTHON)' || { echo 'expected Python 3.11 or newer on PATH, found none: install one, or name it: make PYTHON=...' >&2; exit 1; }
-	@$(PYTHON) -m venv --clear .venv || { echo '$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv), or uv' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(ENV) || { echo '$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv), or uv' >&2; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
 endif
 	@touch $@
 
 $(PACKAGE): pyproject.toml $(VENV)
-	@echo 'Installing the package into .venv ...'
+	@echo 'Installing the package into $(ENV) ...'
 	@$(INSTALL) --editable '.[all]'
 	@touch $@
 
 # A wheel brings Node where the machine has none: pyright needs it, and so do the tests against stock BullMQ.
 $(TOOLS): $(PACKAGE)
-	@echo 'Installing the tools into .venv ...'
+	@echo 'Installing the tools into $(ENV) ...'
 	@$(INSTALL) --group dev $(if $(NPM),,--group node)
 	@touch $@
 

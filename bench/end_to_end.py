@@ -20,7 +20,6 @@ import secrets
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
@@ -30,11 +29,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis.asyncio
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+from bench.server import Server, machine
 
 HERE = Path(__file__).parent
 SERVICES = ("account", "shipping", "notification")
@@ -74,38 +74,6 @@ CONTESTANTS = (
     Contestant("stock BullMQ, Node, 200", NODE, 200, 0.5),
     Contestant("stock BullMQ, Python, 50", (sys.executable, str(HERE / "stock_python_part.py")), 50, 0.1),
 )
-
-
-class Server:
-    """A Redis of one run."""
-
-    def __init__(self, program: str, *, append_only: bool) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="hippo-bench-"))
-        self.url = f"unix://{self._directory}/redis.sock"
-        keep = ("--appendonly", "yes", "--appendfsync", "everysec") if append_only else ("--appendonly", "no")
-        socket = ("--port", "0", "--unixsocket", str(self._directory / "redis.sock"))
-        self._words = (program, *socket, "--dir", str(self._directory), "--save", "", *keep)
-
-    async def __aenter__(self) -> Server:
-        self._process = await asyncio.create_subprocess_exec(*self._words, stdout=asyncio.subprocess.DEVNULL)
-        self._client = redis.asyncio.Redis.from_url(self.url)
-        while True:
-            try:
-                await self._client.ping()
-                return self
-            except redis.exceptions.ConnectionError:
-                await asyncio.sleep(0.01)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
-        self._process.kill()
-        await self._process.wait()
-        shutil.rmtree(self._directory)
-
-    async def cpu(self) -> float:
-        """Seconds so far."""
-        info = await self._client.info("cpu")
-        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
 
 async def timed(contestant: Contestant, server: Server, *, events: int, rate: float) -> Figures:
@@ -212,6 +180,7 @@ async def main() -> None:
         raise SystemExit("no redis-server on PATH; name one with --server")
     modes = {"off": (False,), "on": (True,), "both": (False, True)}[asked.persistence]
     console = Console()
+    console.print(machine(asked.server, packages=HERE / "node"), highlight=False, soft_wrap=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=len(modes) * len(CONTESTANTS) * (asked.runs + (asked.latency_seconds > 0)))
         for append_only in modes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.differential.steps import Add, Command, Job, Outcome, Recover, Renew, Settle, Step, Take
 from tests.differential.test_scenarios import play_both
+from tests.thorough import FACTOR, IS_THOROUGH
 
 MINUTE = 60_000
 _kinds = st.sampled_from(("completed", "failed", "retry", "retry later", "later", "back"))
@@ -28,7 +29,13 @@ _moves = st.lists(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["pypi", "npm"])
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(
+    max_examples=60 * FACTOR,
+    derandomize=not IS_THOROUGH,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
 @given(moves=_moves, keep=st.sampled_from((None, 0, 2)))
 async def test_the_same_key_space_after_any_steps(
     redis_server: str, source: str, moves: list[tuple[str, object]], keep: int | None

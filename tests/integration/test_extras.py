@@ -37,7 +37,7 @@ async def test_a_service_needs_no_extra(redis_server: str, prefix: str) -> None:
 async def test_a_broker_without_bullmq_says_what_to_install() -> None:
     code, err = await python("import hippo_messenger as h; h.HippoBroker(redis_connection='redis://localhost')")
     assert code == 1
-    assert "ConfigurationError: a message broker needs the bullmq package: pip install" in err
+    assert "ConfigurationError: a broker and its administration need the bullmq package: pip install" in err
 
 
 async def test_the_command_without_its_extra_says_what_to_install() -> None:

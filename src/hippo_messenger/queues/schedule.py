@@ -41,7 +41,7 @@ class Schedule:
         """
         if bullmq is None:
             raise ConfigurationError(
-                "repeat jobs, pause and resume need the bullmq package: pip install 'hippo-service-messenger[broker]'"
+                "a broker and its administration need the bullmq package: pip install 'hippo-service-messenger[broker]'"
             )
         self._connection = connection
         self._settings = settings

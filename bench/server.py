@@ -1,0 +1,75 @@
+"""A Redis for one run of a benchmark, and what it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import redis.asyncio
+
+__all__ = ["Server", "machine"]
+
+
+class Server:
+    """A Redis of one run."""
+
+    def __init__(self, program: str, *, append_only: bool) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="hippo-bench-"))
+        self.url = f"unix://{self._directory}/redis.sock"
+        keep = ("--appendonly", "yes", "--appendfsync", "everysec") if append_only else ("--appendonly", "no")
+        socket = ("--port", "0", "--unixsocket", str(self._directory / "redis.sock"))
+        self._words = (program, *socket, "--dir", str(self._directory), "--save", "", *keep)
+
+    async def __aenter__(self) -> Server:
+        self._process = await asyncio.create_subprocess_exec(*self._words, stdout=asyncio.subprocess.DEVNULL)
+        self._client = redis.asyncio.Redis.from_url(self.url)
+        while True:
+            try:
+                await self._client.ping()
+                return self
+            except redis.exceptions.ConnectionError:
+                await asyncio.sleep(0.01)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+        self._process.kill()
+        await self._process.wait()
+        shutil.rmtree(self._directory)
+
+    async def cpu(self) -> float:
+        """Seconds so far."""
+        info = await self._client.info("cpu")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+
+def machine(program: str, *, packages: Path | None = None) -> str:
+    """Date, processor and versions, in one line; `packages` is where the npm packages stand."""
+    words = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()
+    server = next(word for word in words if word.startswith("v=")).removeprefix("v=")
+    facts = [
+        f"{datetime.now(UTC):%Y-%m-%d}",
+        f"{os.cpu_count()} cores of {_processor()}",
+        f"{words[0]} {server}",
+        f"Python {platform.python_version()}",
+        *(f"{name} {version(name)} (Python)" for name in ("redis", "hiredis", "pydantic", "bullmq")),
+    ]
+    if packages is not None:
+        node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        bullmq = json.loads((packages / "node_modules" / "bullmq" / "package.json").read_text())["version"]
+        facts += [f"Node {node}", f"bullmq {bullmq} (npm)"]
+    return ", ".join(facts)
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

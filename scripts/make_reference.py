@@ -1,0 +1,279 @@
+"""Writes the reference pages from the code: docs/reference/{api,errors,command}.md and docs/settings.md.
+
+python scripts/make_reference.py            # writes them
+python scripts/make_reference.py --check    # says which of them have drifted, and fails
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import hippo_messenger
+from hippo_messenger import errors
+from hippo_messenger.catalogue import golden_hippo
+from hippo_messenger.cli.main import app
+from hippo_messenger.settings import Settings
+
+DOCS = Path(__file__).parent.parent / "docs"
+NOTE = "<!-- Made by scripts/make_reference.py; `make reference` makes it anew. -->"
+API = """
+Everything here is imported from `hippo_messenger`. The errors have [a page of their own](errors.md), and so have the \
+[settings](../settings.md).
+""".strip()
+ERRORS = """
+Every error of the package is a `HippoError`. A message says what was expected, what came and what to do; none holds a \
+password. The command prints it as one line, with exit code 2 for a mistake in what it was asked and 1 for all else.
+""".strip()
+SETTINGS = """
+Every setting is a field of `Settings`, given as `settings=Settings(call_timeout=3)`, or a variable of the \
+environment. Durations are seconds, sizes are bytes. All processes on one prefix should share the prefix, the \
+deduplication window and the registration interval.
+""".strip()
+BESIDE = (
+    "Beside them: `HIPPO_REDIS_URL` (then `REDIS_URL`) says where Redis is, `HIPPO_CATALOGUE` which catalogue to use."
+)
+COMMAND = """
+`hippo --help` says the same in a terminal. Results go to stdout, logs and complaints to stderr. Without a terminal \
+tables become plain aligned lines. Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted. \
+`hippo --install-completion` teaches your shell the commands, event types and services.
+""".strip()
+_SECTION = re.compile(r"^(Args|Raises|Returns):$")
+_ENTRY = re.compile(r"^(\S[^:]*): (.*)$")
+
+
+def pages() -> dict[Path, str]:
+    """Every page, by where it stands."""
+    return {
+        DOCS / "reference" / "api.md": api_page(),
+        DOCS / "reference" / "errors.md": errors_page(),
+        DOCS / "reference" / "command.md": command_page(),
+        DOCS / "settings.md": settings_page(),
+    }
+
+
+def api_page() -> str:
+    """Every public name but the errors and the shipped catalogue's models."""
+    names = [name for name in hippo_messenger.__all__ if not _has_a_page_of_its_own(name)]
+    things = [(name, getattr(hippo_messenger, name)) for name in names]
+    parts = [
+        "# API",
+        NOTE,
+        API,
+        "\n".join(f"- [`{name}`](#{name.lower()})" for name, _ in things),
+        *(part for name, thing in things for part in _thing(name, thing)),
+        *_shipped_catalogue(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _has_a_page_of_its_own(name: str) -> bool:
+    return name in errors.__all__ or name in golden_hippo.__all__
+
+
+def _shipped_catalogue() -> Iterator[str]:
+    yield "## The shipped catalogue"
+    yield (
+        "`HippoService` and `HippoEvent` are its enums; each event type has one model of event data. "
+        "`hippo events EVENT` shows the fields of one."
+    )
+    rows = ["| event type | event data | meaning | since |", "|---|---|---|---|"]
+    catalogue = golden_hippo.CATALOGUE
+    for event_type in catalogue.event_types:
+        model = catalogue.model(event_type)
+        deprecated = ""
+        if model.deprecation is not None:
+            instead = model.deprecation.replaced_by
+            remedy = f"; send `{instead.value}` instead" if instead is not None else ""
+            deprecated = f" **Deprecated:** {model.deprecation.reason}{remedy}."
+        rows.append(f"| `{event_type.value}` | `{model.__name__}` | {model.meaning}{deprecated} | {model.since} |")
+    yield "\n".join(rows)
+    yield "Services: " + ", ".join(f"`{service.name}`" for service in catalogue.services) + "."
+
+
+def _thing(name: str, thing: Any) -> Iterator[str]:
+    yield f"## {name}"
+    if not inspect.isclass(thing):
+        yield f"`{str(thing).replace('typing.', '').replace('collections.abc.', '')}`"
+        return
+    if "__init__" in vars(thing) and not issubclass(thing, Enum) and not hasattr(thing, "model_fields"):
+        yield f"```text\n{name}{_signature(thing.__init__, is_method=True)}\n```"
+    yield _prose(inspect.getdoc(thing) or "")
+    constructor = vars(thing).get("__init__")
+    if constructor is not None and constructor.__doc__ and not hasattr(thing, "__dataclass_fields__"):
+        yield _prose(inspect.cleandoc(constructor.__doc__))
+    if hasattr(thing, "__dataclass_fields__"):
+        yield _fields_of(thing)
+    for member, value in vars(thing).items():
+        if not member.startswith("_"):
+            yield from _member(name, member, value)
+
+
+def _fields_of(thing: Any) -> str:
+    """The fields of a dataclass, with the words that stand below each."""
+    source = inspect.getsource(thing)
+    rows = []
+    for field in thing.__dataclass_fields__.values():
+        said = re.search(rf'^    {field.name}: .*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+        words = " ".join(said[1].split()) if said else ""
+        rows.append(f"- `{field.name}: {field.type}`" + (f": {words}" if words else ""))
+    return "\n".join(rows)
+
+
+def _member(owner: str, name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, property):
+        yield f"### {owner}.{name}"
+        yield _prose(inspect.getdoc(value) or "")
+        return
+    function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    if not inspect.isfunction(function):
+        return
+    yield f"### {owner}.{name}()"
+    prefix = "await " if inspect.iscoroutinefunction(function) else ""
+    yield f"```text\n{prefix}{name}{_signature(function, is_method=not isinstance(value, staticmethod))}\n```"
+    yield _prose(inspect.getdoc(function) or "")
+
+
+def _signature(function: Callable[..., object], *, is_method: bool) -> str:
+    """A signature, a line for each parameter where it gets long."""
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())[1 if is_method else 0 :]
+    result = signature.return_annotation
+    arrow = "" if result in (inspect.Signature.empty, "None") else f" -> {result}"
+    words = _parameters(parameters)
+    flat = f"({', '.join(words)}){arrow}"
+    if len(flat) <= 90:
+        return flat
+    return "(\n" + "".join(f"    {word},\n" for word in words) + f"){arrow}"
+
+
+def _parameters(parameters: Iterable[inspect.Parameter]) -> list[str]:
+    words: list[str] = []
+    is_starred = was_positional = False
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and not is_starred:
+            words.append("*")
+            is_starred = True
+        is_starred = is_starred or parameter.kind is parameter.VAR_POSITIONAL
+        star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        kind = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        words.append(f"{star}{parameter.name}{kind}{default}")
+        is_positional = parameter.kind is parameter.POSITIONAL_ONLY
+        if was_positional and not is_positional:
+            words.insert(-1, "/")
+        was_positional = is_positional
+    return [*words, "/"] if was_positional else words
+
+
+def _prose(docstring: str) -> str:
+    """A docstring as Markdown: its sections become lists, and what is indented becomes code."""
+    lines: list[str] = []
+    is_section = False
+    for line in docstring.splitlines():
+        section = _SECTION.match(line.strip())
+        if section and not line.startswith("        "):
+            lines += ["", f"*{section[1]}:*", ""]
+            is_section = True
+        elif is_section and line.strip():
+            entry = _ENTRY.match(line.strip())
+            starts = entry is not None and len(line) - len(line.lstrip()) <= 4
+            lines.append(f"- `{entry[1]}`: {entry[2]}" if starts and entry is not None else f"  {line.strip()}")
+        else:
+            lines.append(line)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def errors_page() -> str:
+    """The tree, and what each error means."""
+    tree = (errors.__doc__ or "").partition("\n\n")[2].strip()
+    parts = [
+        "# Errors",
+        NOTE,
+        ERRORS,
+        f"```text\n{tree}\n```",
+    ]
+    for name in errors.__all__:
+        thing = getattr(errors, name)
+        parts += [f"## {name}", _prose(inspect.getdoc(thing) or "")]
+        bases = [base.__name__ for base in thing.__mro__[1:-1] if base.__module__ == errors.__name__]
+        if bases:
+            parts.append("Is a " + ", ".join(f"[{base}](#{base.lower()})" for base in bases) + ".")
+    return "\n\n".join(parts) + "\n"
+
+
+def settings_page() -> str:
+    """Every setting with its default and meaning."""
+    source = inspect.getsource(Settings)
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        said = re.search(rf'^    {name}: .*?\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+        if said is None:
+            raise SystemExit(f"the setting {name} has no words below it")
+        rows.append(f"| `HIPPO_{name.upper()}` | `{field.default}` | {' '.join(said[1].split())} |")
+    parts = [
+        "# Settings",
+        NOTE,
+        SETTINGS,
+        "\n".join(rows),
+        BESIDE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def command_page() -> str:
+    """`hippo` and every subcommand, with arguments and options."""
+    group: Any = typer.main.get_command(app)
+    parts = [
+        "# The command",
+        NOTE,
+        COMMAND,
+        "\n".join(f"- [`hippo {name}`](#hippo-{name})" for name in group.commands),
+    ]
+    context: Any = typer.Context(group, info_name="hippo")
+    for name, command in group.commands.items():
+        parts += [f"## hippo {name}", _prose(inspect.cleandoc(command.help or ""))]
+        usage = " ".join(word for piece in command.collect_usage_pieces(context) for word in piece.split())
+        parts.append(f"```text\nhippo {name} {usage}\n```")
+        rows = [_row(parameter, context) for parameter in command.params if parameter.name != "help"]
+        if rows:
+            parts.append("\n".join(["| | |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(parameter: Any, context: Any) -> str:
+    record = parameter.get_help_record(context)
+    if record is None:
+        return f"| `{parameter.make_metavar(context)}` | |"
+    name, words = (" ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split()) for text in record)
+    is_option = name.startswith("-")
+    name = re.sub(
+        r"\s*<(\w+)[^>]*>", lambda match: f" {match[1].upper()}" if is_option and match[1] != "bool" else "", name
+    )
+    words = re.sub(r"\s*\[x>=([^\]]*)\]", r" At least \1.", words)
+    words = re.sub(r"\s*\[(required|default: [^\]]*)\]", lambda match: f" ({match[1]})", words)
+    return f"| `{name}` | {words} |"
+
+
+def main() -> None:
+    """Write the pages, or with --check only compare them."""
+    drifted = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    if "--check" in sys.argv[1:]:
+        for path in drifted:
+            print(f"{path.relative_to(DOCS.parent)} has drifted from the code: make reference", file=sys.stderr)
+        sys.exit(1 if drifted else 0)
+    for path in drifted:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(pages()[path])
+        print(f"wrote {path.relative_to(DOCS.parent)}")
+
+
+if __name__ == "__main__":
+    main()
