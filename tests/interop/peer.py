@@ -33,6 +33,7 @@ class Peer:
         self._process = process
         self._reading = asyncio.create_task(self._read())
         self._heard = asyncio.Condition()
+        self._ended = False
         self.said: list[dict[str, Any]] = []
 
     @classmethod
@@ -59,9 +60,9 @@ class Peer:
             return next((said for said in self.said[after:] if fits(said)), None)
 
         async with asyncio.timeout(timeout), self._heard:
-            await self._heard.wait_for(found)
+            await self._heard.wait_for(lambda: found() or self._ended)
         fitting = found()
-        assert fitting is not None
+        assert fitting is not None, "it ended before it said so"
         return fitting
 
     async def got(self, count: int, *, timeout: float = 30) -> list[dict[str, Any]]:
@@ -92,6 +93,9 @@ class Peer:
             async with self._heard:
                 self.said.append(json.loads(line))
                 self._heard.notify_all()
+        async with self._heard:
+            self._ended = True
+            self._heard.notify_all()
 
 
 async def run_example(name: str, directory: Path, url: str, prefix: str) -> Process:
