@@ -261,13 +261,15 @@ class HippoBroker:
             registration = Registration.from_wire(job.data)
             self._catalogue.service(registration.service)
             number = _registration_number(job)
-            written = await self._registry.write(registration, number=number)
+            written = await self._registry.write(registration, number=number, patience=self._settings.call_timeout)
             if job.scheduler is None and written != "older":
                 await self._schedule.replace(registration, number=number)
         except (EventTooLargeError, InvalidRegistrationError, UnknownServiceError) as error:
             _log.warning("registration %s is refused: %s", job.id, error)
             return Outcome.failed(job, f"{type(error).__name__}: {error}")
         except (RedisError, TimeoutError) as error:
+            if isinstance(error, RedisError):
+                self._observer.trouble(error)
             _log.warning("registration %s has to wait: %s", job.id, error)
             return Outcome.later(job, delay=1.0)
         except Exception as error:  # a tick that somebody made up, say: one job must not take the broker with it

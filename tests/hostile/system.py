@@ -19,7 +19,7 @@ from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
 
-__all__ = ["SERVICE", "Raw", "System", "Watcher", "envelope", "job"]
+__all__ = ["ORDER", "SERVICE", "Raw", "System", "Watcher", "envelope", "job"]
 
 Raw = str | bytes
 SERVICE = "account"

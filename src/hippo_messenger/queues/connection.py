@@ -13,6 +13,7 @@ from redis.asyncio import Redis, RedisCluster
 from hippo_messenger.errors import (
     ConfigurationError,
     ConnectionNotConfiguredError,
+    QueueCorruptedError,
     RedisCommandError,
     RedisError,
     RedisEvictsError,
@@ -96,7 +97,10 @@ class Connection:
         Raises:
             RedisError: It failed.
         """
-        return await (await self._opened()).call(*words, timeout=self._settings.call_timeout)
+        try:
+            return await (await self._opened()).call(*words, timeout=self._settings.call_timeout)
+        except QueueCorruptedError as error:  # Redis doesn't say which key it is
+            raise QueueCorruptedError(f"{words[1]!s}: {error}") from error.__cause__
 
     async def script(self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[Word]) -> object:
         """The reply of a script.
