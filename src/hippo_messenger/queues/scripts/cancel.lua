@@ -22,7 +22,7 @@ local function remove_delayed(queue)
   if rcall('ZREM', queue.delayed, id) == 0 then return false end
   local meta = read_meta(queue)
   meta.stream = ARGV[2] == '1'
-  remove_job(queue, id)
+  remove_jobs(queue, {id})
   emit(queue, meta, 'removed', 'jobId', id, 'prev', 'delayed')
   return true
 end

@@ -31,11 +31,18 @@ if copies and not own_corrupt then
   own_meta.stream = stream
 end
 
+local written, keys = {}, {}
+for at = 4, #ARGV, PARAMETERS do
+  if ARGV[at] ~= '' then keys[#keys + 1] = queue.base .. ARGV[at] end
+end
+local all_are_new = not some_exist(keys)
+
 -- Why a job can't be added, or nil; 'known' is no fault.
 local function obstacle(id, data, copy)
   if copy and own_corrupt then return own_corrupt end
   if id == '' then return nil end
   local key = queue.base .. id
+  if all_are_new and not written[key] then return nil end
   local held = rcall('TYPE', key).ok
   if held == 'none' then return nil end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
@@ -65,6 +72,7 @@ for at = 4, #ARGV, PARAMETERS do
     ensure_max_events(queue, meta)
     local number = rcall('INCR', queue.id)
     if job.id == '' then job.id = string.format('%.0f', number) end
+    written[queue.base .. job.id] = true
     add_job(queue, meta, now, job)
   elseif reason == 'known' and not again then
     ensure_max_events(queue, meta)

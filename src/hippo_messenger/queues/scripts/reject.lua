@@ -31,7 +31,7 @@ local excess = rcall('ZCARD', rejected) - tonumber(ARGV[3])
 if excess > 0 then
   for _, old in ipairs(rcall('ZRANGE', rejected, 0, excess - 1)) do
     rcall('ZREM', rejected, old)
-    if rcall('ZREM', queue.failed, old) == 1 then remove_job(queue, old) end
+    if rcall('ZREM', queue.failed, old) == 1 then remove_jobs(queue, {old}) end
   end
 end
 return {'ok'}

@@ -105,10 +105,20 @@ local function park(event, service, reason)
   parked[#parked + 1] = reason
 end
 
+local written = {}
+local keys = {}
+for _, event in ipairs(events) do
+  for _, service in ipairs(not event.status and not event.duplicate and event.routes or {}) do
+    if not service.misfit then keys[#keys + 1] = service.queue.base .. event.event_id end
+  end
+end
+local all_are_new = not some_exist(keys)
+
 -- Why this copy can't be written, or nil; 'known' is no fault.
 local function obstacle(service, event)
   if service.misfit then return service.misfit end
   local key = service.queue.base .. event.event_id
+  if all_are_new and not written[key] then return nil end
   local held = rcall('TYPE', key).ok
   if held == 'none' then return nil end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
@@ -125,7 +135,8 @@ local function deliver(event)
     local reason = obstacle(service, event)
     if not reason then
       ensure_max_events(service.queue, service.meta)
-      rcall('INCR', service.queue.id)
+      service.added = (service.added or 0) + 1
+      written[service.queue.base .. event.event_id] = true
       add_job(service.queue, service.meta, now, {id = event.event_id, name = event.name, data = event.data,
         opts = with_members(service.opts, event.extra), delay = 0, priority = event.priority, push = 'LPUSH'})
     elseif reason == 'known' then
@@ -143,33 +154,42 @@ local function deliver(event)
   return cjson.encode(value)
 end
 
+-- All copies are written before any source is finished.
 trim_events(broker, meta)
-local statuses, touched, ended = {}, {}, {completed = 0, failed = 0}
-for at, event in ipairs(events) do
-  local returned = '{"duplicate":true}'
-  if not event.status and not event.duplicate then
-    returned = deliver(event)
-    for _, service in ipairs(event.routes) do touched[service] = true end
+local touched = {}
+for _, event in ipairs(events) do
+  event.returned = event.duplicate and '{"duplicate":true}' or not event.status and deliver(event) or nil
+  for _, service in ipairs(event.returned and not event.duplicate and event.routes or {}) do touched[service] = true end
+end
+for service in pairs(touched) do
+  if service.meta then
+    if service.added then rcall('INCRBY', service.queue.id, service.added) end
+    mark_added(service.queue, service.meta)
+    trim_events(service.queue, service.meta)
   end
-  local status = event.status == 'lost' and 'lost' or release(broker, event.id, event.token)
+end
+
+local sources = {}
+for at, event in ipairs(events) do sources[at] = {id = event.id, token = event.token} end
+release(broker, sources)
+meta.some_have_children = some_have_children(broker, sources)
+local statuses, ended = {}, {completed = 0, failed = 0}
+for at, event in ipairs(events) do
+  local status = sources[at].status
   if not status and event.status == 'gone' then
     if event.name or event.data then fail_torn(broker, meta, now, event.id, 'active') end
     status = 'gone'
   elseif not status then
-    local job = {id = event.id, set = 'completed', field = 'returnvalue', value = returned, keep = keep}
+    local job = {id = event.id, set = 'completed', field = 'returnvalue', value = event.returned, keep = keep,
+      found = sources[at].found}
     finish(broker, meta, now, job)
     ended[job.set] = ended[job.set] + 1
     status = event.duplicate and 'duplicate' or 'routed'
   end
   statuses[at] = status
 end
-for service in pairs(touched) do
-  if service.meta then
-    mark_added(service.queue, service.meta)
-    trim_events(service.queue, service.meta)
-  end
-end
-trim_finished(broker, meta, broker.completed, keep, now)
+add_finished(broker, meta, now)
+trim_finished(broker, meta, 'completed', keep, now)
 for set, number in pairs(ended) do count_finished(broker, set, number, tonumber(ARGV[8]), now) end
 meta.maxed = meta.concurrency ~= nil and rcall('LLEN', broker.active) >= meta.concurrency
 mark_added(broker, meta)

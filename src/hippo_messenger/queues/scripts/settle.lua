@@ -49,23 +49,26 @@ local function finish_and_count(job)
 end
 
 function outcomes.completed(job)
-  finish_and_count({id = job.id, set = 'completed', field = 'returnvalue', value = job.value, keep = job.keep})
+  finish_and_count({id = job.id, set = 'completed', field = 'returnvalue', value = job.value, keep = job.keep,
+    found = job.found})
 end
 
 function outcomes.failed(job)
   finish_and_count({id = job.id, set = 'failed', field = 'failedReason', value = job.value, keep = job.keep,
-    stacktrace = job.stacktrace, attempts = job.number})
+    stacktrace = job.stacktrace, attempts = job.number, found = job.found})
 end
 
 function outcomes.retry(job)
   rcall('HSET', queue.base .. job.id, 'failedReason', job.value, 'stacktrace', job.stacktrace)
-  count_attempt(queue, job.id)
+  count_attempt(queue, job)
   if job.number > 0 then return delay_job(job.id, job.number) end
   local priority = priority_of(job.id)
   if priority > 0 then
     add_prioritized(queue, job.id, priority)
+  elseif is_lifo(job.id) then
+    rcall('RPUSH', queue.wait, job.id)
   else
-    rcall(is_lifo(job.id) and 'RPUSH' or 'LPUSH', queue.wait, job.id)
+    line_up(meta, job.id)
   end
   emit(queue, meta, 'waiting', 'jobId', job.id, 'prev', 'active')
   meta.returned_some = true
@@ -88,25 +91,39 @@ end
 local trims = {}
 local function trim(outcome)
   local due = trims[outcome]
-  if due then trim_finished(queue, meta, queue[outcome], due.keep, now) end
+  if due then
+    add_finished(queue, meta, now)
+    trim_finished(queue, meta, outcome, due.keep, now)
+  end
   trims[outcome] = nil
 end
 
-local statuses, ended_last = {}, false
-if #ARGV >= FIRST then trim_events(queue, meta) end
+local jobs = {}
 for at = FIRST, #ARGV, PARAMETERS do
-  local job = {outcome = ARGV[at], id = ARGV[at + 1], value = ARGV[at + 3], stacktrace = ARGV[at + 4],
-    number = tonumber(ARGV[at + 5]) or 0, keep = {age = tonumber(ARGV[at + 6]), count = tonumber(ARGV[at + 7])}}
-  local status = release(queue, job.id, ARGV[at + 2])
-  if not status then
-    local ends, policy = job.outcome == 'completed' or job.outcome == 'failed', ARGV[at + 6] .. '/' .. ARGV[at + 7]
-    if ends and trims[job.outcome] and trims[job.outcome].policy ~= policy then trim(job.outcome) end
-    outcomes[job.outcome](job)
-    if ends and job.keep.count ~= 0 then trims[job.outcome] = {policy = policy, keep = job.keep} end
-    ended_last = ends or ended_last and job.outcome ~= 'later' and job.outcome ~= 'retry'
-  end
-  statuses[#statuses + 1] = status or 'settled'
+  jobs[#jobs + 1] = {outcome = ARGV[at], id = ARGV[at + 1], token = ARGV[at + 2], value = ARGV[at + 3],
+    stacktrace = ARGV[at + 4], number = tonumber(ARGV[at + 5]) or 0, policy = ARGV[at + 6] .. '/' .. ARGV[at + 7],
+    keep = {age = tonumber(ARGV[at + 6]), count = tonumber(ARGV[at + 7])}}
 end
+
+local function settle(job)
+  local ends = job.outcome == 'completed' or job.outcome == 'failed'
+  if ends and trims[job.outcome] and trims[job.outcome].policy ~= job.policy then trim(job.outcome) end
+  outcomes[job.outcome](job)
+  if ends and job.keep.count ~= 0 then trims[job.outcome] = {policy = job.policy, keep = job.keep} end
+  return ends
+end
+
+local statuses, ended_last = {}, false
+if #jobs > 0 then trim_events(queue, meta) end
+release(queue, jobs)
+meta.some_have_children = some_have_children(queue, jobs)
+for at, job in ipairs(jobs) do
+  if not job.status then
+    ended_last = settle(job) or ended_last and job.outcome ~= 'later' and job.outcome ~= 'retry'
+  end
+  statuses[at] = job.status or 'settled'
+end
+add_finished(queue, meta, now)
 trim('completed')
 trim('failed')
 for set, number in pairs(ended) do count_finished(queue, set, number, tonumber(ARGV[8]), now) end

@@ -9,53 +9,130 @@ local function stands_elsewhere(queue, id)
   return rcall('LPOS', queue.wait, id) ~= false
 end
 
--- Lets go of a job. Result: nil, or why it is not this worker's: 'lost' (the lock is, or the job was moved meanwhile, as
--- BullMQ's moveToFailed does without a lock), 'gone' (the job's hash is).
--- The lock says whose the job is: where somebody has emptied `active`, the job ends as if it stood there.
-local function release(queue, id, token)
-  local key = queue.base .. id
-  if rpcall('GET', key .. ':lock') ~= token then return 'lost' end
-  rcall('DEL', key .. ':lock')
-  rcall('SREM', queue.stalled, id)
-  if rcall('LREM', queue.active, -1, id) == 0 and stands_elsewhere(queue, id) then return 'lost' end
-  if rcall('TYPE', key).ok ~= 'hash' then return 'gone' end
-  return nil
+-- Takes jobs off `active`. Result: of each id whether it stood there.
+-- Many are taken off by writing the list anew, which costs less than looking for each.
+local function leave_active(queue, ids)
+  local were_active = {}
+  if #ids < 8 or rcall('LLEN', queue.active) > 4 * #ids then
+    for _, id in ipairs(ids) do were_active[id] = rcall('LREM', queue.active, -1, id) > 0 end
+    return were_active
+  end
+  local leaving, staying, active = {}, {}, rcall('LRANGE', queue.active, 0, -1)
+  for _, id in ipairs(ids) do leaving[id] = true end
+  for at = #active, 1, -1 do
+    local id = active[at]
+    if leaving[id] then
+      leaving[id], were_active[id] = nil, true
+    else
+      staying[#staying + 1] = id
+    end
+  end
+  rcall('DEL', queue.active)
+  in_slices(staying, function(...) rcall('LPUSH', queue.active, ...) end)
+  return were_active
 end
 
-local function count_attempt(queue, id)
+-- The jobs whose locks are their token's; each once, however often it is named.
+local function held_jobs(queue, jobs)
+  local locks, held, known = {}, {}, {}
+  for at, job in ipairs(jobs) do locks[at] = queue.base .. job.id .. ':lock' end
+  local holders = {}
+  in_slices(locks, function(...)
+    for _, holder in ipairs(rcall('MGET', ...)) do holders[#holders + 1] = holder end
+  end)
+  for at, job in ipairs(jobs) do
+    if holders[at] == job.token and not known[job.id] then
+      known[job.id] = true
+      held[#held + 1] = job
+    end
+  end
+  return held
+end
+
+-- What is needed of a job's hash to end it, or nil where that is gone.
+local function read_ending(queue, id)
   local key = queue.base .. id
-  local made = (counted(rcall('HGET', key, 'atm')) or 0) + 1
-  rcall('HSET', key, 'atm', made)
+  local found = rpcall('HMGET', key, 'atm', 'parentKey', 'parent', 'deid', 'name')
+  if found.err or not found[5] and rcall('TYPE', key).ok ~= 'hash' then return nil end
+  return found
+end
+
+-- Lets go of jobs. Sets each job's status: nil, or why it is not this worker's, 'lost' (the lock is, or the job was moved
+-- meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is); and `found`, for `finish`.
+-- The lock says whose a job is: where somebody has emptied `active`, the job ends as if it stood there.
+local function release(queue, jobs)
+  for _, job in ipairs(jobs) do job.status = 'lost' end
+  local held = held_jobs(queue, jobs)
+  local locks, ids = {}, {}
+  for at, job in ipairs(held) do
+    locks[at], ids[at] = queue.base .. job.id .. ':lock', job.id
+  end
+  in_slices(locks, function(...) rcall('DEL', ...) end)
+  in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end)
+  local were_active = leave_active(queue, ids)
+  for _, job in ipairs(held) do
+    if were_active[job.id] or not stands_elsewhere(queue, job.id) then
+      job.found = read_ending(queue, job.id)
+      job.status = not job.found and 'gone' or nil
+    end
+  end
+end
+
+local function count_attempt(queue, job)
+  local made = (counted(job.found[1]) or 0) + 1
+  rcall('HSET', queue.base .. job.id, 'atm', made)
   return made
 end
 
-local function remove_job(queue, id)
-  local key = queue.base .. id
-  rcall('DEL', key, key .. ':logs', key .. ':dependencies', key .. ':processed', key .. ':failed',
-    key .. ':unsuccessful')
+local function remove_jobs(queue, ids)
+  local keys = {}
+  for _, id in ipairs(ids) do
+    local key = queue.base .. id
+    for _, suffix in ipairs({'', ':logs', ':dependencies', ':processed', ':failed', ':unsuccessful'}) do
+      keys[#keys + 1] = key .. suffix
+    end
+  end
+  in_slices(keys, function(...) rcall('DEL', ...) end)
 end
 
-local function drop_finished(queue, meta, id)
-  local key = queue.base .. id
-  local parent_key = rpcall('HGET', key, 'parentKey')
-  local parent = type(parent_key) == 'string' and parent_of(parent_key)
-  if parent and not parent_misfit(parent) then forget_child(parent, key, meta.stream) end
-  remove_job(queue, id)
+-- Drops finished jobs. A completed one is no child any more, since its parent was told; a failed one may be.
+local function drop_finished(queue, meta, set, ids)
+  for _, id in ipairs(set == 'failed' and ids or {}) do
+    local parent_key = rpcall('HGET', queue.base .. id, 'parentKey')
+    local parent = type(parent_key) == 'string' and parent_of(parent_key)
+    if parent and not parent_misfit(parent) then forget_child(parent, queue.base .. id, meta.stream) end
+  end
+  remove_jobs(queue, ids)
 end
 
--- Removes finished jobs beyond their age and number, oldest first. keep: age (s or nil), count (or nil)
-local function trim_finished(queue, meta, set, keep, now)
+-- Notes in `completed` and `failed` what `finish` has finished since the last time.
+local function add_finished(queue, meta, now)
+  for set, ids in pairs(meta.finished or {}) do
+    local scored = {}
+    for _, id in ipairs(ids) do
+      scored[#scored + 1] = whole(now)
+      scored[#scored + 1] = id
+    end
+    in_slices(scored, function(...) rcall('ZADD', queue[set], ...) end)
+  end
+  meta.finished = nil
+end
+
+-- Removes finished jobs beyond their age and number, oldest first. outcome: 'completed' or 'failed'; keep: age (s or nil),
+-- count (or nil)
+local function trim_finished(queue, meta, outcome, keep, now)
+  local set = queue[outcome]
   if keep.age then
     local before = now - keep.age * 1000
     local old = rcall('ZREVRANGEBYSCORE', set, before, '-inf', 'LIMIT', 0, SLICE)
-    for _, id in ipairs(old) do drop_finished(queue, meta, id) end
+    drop_finished(queue, meta, outcome, old)
     if #old > 0 then rcall('ZREM', set, unpack(old)) end
   end
   if keep.count and keep.count > 0 then
     local excess = rcall('ZCARD', set) - keep.count
     while excess > 0 do
       local oldest = rcall('ZRANGE', set, 0, math.min(excess, SLICE) - 1)
-      for _, id in ipairs(oldest) do drop_finished(queue, meta, id) end
+      drop_finished(queue, meta, outcome, oldest)
       rcall('ZREM', set, unpack(oldest))
       excess = excess - #oldest
     end
@@ -83,25 +160,43 @@ local function tell_parent(queue, meta, now, job, parent)
   end
 end
 
--- Finishes a job that `release` has let go of. set: 'completed' or 'failed'; field: 'returnvalue' or 'failedReason'
+-- Whether one of some jobs may have children; asked once for all, since that is rare.
+local function some_have_children(queue, jobs)
+  local keys = {}
+  for _, job in ipairs(jobs) do
+    if job.found and not job.status then
+      local key = queue.base .. job.id
+      keys[#keys + 1] = key .. ':dependencies'
+      keys[#keys + 1] = key .. ':unsuccessful'
+    end
+  end
+  return some_exist(keys)
+end
+
+-- Finishes a job that `release` has let go of; `add_finished` has to follow.
+-- set: 'completed' or 'failed'; field: 'returnvalue' or 'failedReason'; found: what `release` has read
 local function finish(queue, meta, now, job)
-  local key = queue.base .. job.id
-  local reason = job.set == 'completed' and unfinished(key, job.id)
+  local key, found = queue.base .. job.id, job.found
+  local reason = job.set == 'completed' and meta.some_have_children and unfinished(key, job.id)
   if reason then fail_instead(job, reason) end
-  local found = rcall('HMGET', key, 'atm', 'parentKey', 'parent', 'deid')
   if found[4] then
     free_unique(queue, job.id, found[4])
     add_follower(queue, meta, now, found[4])
+    meta.some_have_children = true -- for all one knows
   end
   local parent = parent_of(found[2], found[3])
-  if parent then tell_parent(queue, meta, now, job, parent) end
+  if parent then
+    add_finished(queue, meta, now)
+    tell_parent(queue, meta, now, job, parent)
+  end
   local made = (counted(found[1]) or 0) + 1
   if job.keep.count == 0 then
-    remove_job(queue, job.id)
+    remove_jobs(queue, {job.id})
     if parent and not parent.untold then forget_child(parent, key, meta.stream) end
   else
-    rcall('ZADD', queue[job.set], now, job.id)
-    rcall('HSET', key, 'atm', made, job.field, job.value, 'finishedOn', now)
+    meta.finished = meta.finished or {completed = {}, failed = {}}
+    table.insert(meta.finished[job.set], job.id)
+    rcall('HSET', key, 'atm', whole(made), job.field, job.value, 'finishedOn', whole(now))
     if job.set == 'failed' then
       if job.stacktrace ~= '' then rcall('HSET', key, 'stacktrace', job.stacktrace) end
       rcall('HDEL', key, 'defa')

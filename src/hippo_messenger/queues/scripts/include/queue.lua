@@ -27,6 +27,17 @@ local function counted(text)
   return text and string.match(text, '^%d+$') and #text <= 15 and tonumber(text) or nil
 end
 
+-- A whole number as text. Numbers that go to a command are made text one by one, which is slow; most are the same ones.
+local texts = {}
+local function whole(number)
+  local text = texts[number]
+  if not text then
+    text = string.format('%.0f', number)
+    texts[number] = text
+  end
+  return text
+end
+
 -- Milliseconds by Redis' clock, which is the same for everybody.
 local function clock()
   local time = rcall('TIME')

@@ -113,9 +113,9 @@ local function start_jobs(queue, meta, now, order, batch)
     rcall('SET', key .. ':lock', order.token, 'PX', order.lock)
     emit(queue, meta, 'active', 'jobId', id, 'prev', 'waiting')
     if order.worker ~= '' then
-      rcall('HSET', key, 'processedOn', now, 'ats', started, 'pb', order.worker)
+      rcall('HSET', key, 'processedOn', whole(now), 'ats', whole(started), 'pb', order.worker)
     else
-      rcall('HSET', key, 'processedOn', now, 'ats', started)
+      rcall('HSET', key, 'processedOn', whole(now), 'ats', whole(started))
     end
     fields[7] = tostring(started)
     if not fields[9] then limited = limited + 1 end
