@@ -93,7 +93,7 @@ class Bench:
         for name in self.space():
             kind = self.kind(f"{self.layout.prefix}:{name}")
             # The sets of the duplicate window are named by the clock.
-            shown = name if not name.startswith("seen:") else "seen"
+            shown = name if not name.startswith("seen:") or name == "seen:clock" else "seen"
             size = self.redis.execute_command(sizes[kind], f"{self.layout.prefix}:{name}")
             found[shown] = (kind, int(size) + (found[shown][1] if shown in found else 0))
         return found

@@ -144,7 +144,7 @@ async def test_route_parks_only_the_copies_of_a_broken_target(bench: Bench, key:
 @pytest.mark.parametrize("kind", [kind for kind in WRONG if kind != "set"])
 async def test_a_broken_duplicate_window_stops_routing_and_direct_copies_alone(bench: Bench, kind: str) -> None:
     bench.add(ADD("copied", copy=OPTS))
-    (window,) = bench.redis.scan_iter(f"{bench.layout.seen}:*")
+    (window,) = bench.redis.scan_iter(f"{bench.layout.seen}:[0-9]*")
     bench.spoil(window.decode(), kind)
     before = bench.space()
     call = CALLS["route"](bench)

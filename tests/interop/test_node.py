@@ -143,8 +143,8 @@ async def test_what_node_gets_wrong_fails_in_the_broker_queue_with_its_reasons(b
     async def failed() -> None:
         looked = await peer.tell("look", service="broker", id=event_id)
         assert looked["job"]["state"] == "failed"
-        assert "amount: required" in looked["job"]["failedReason"]
-        assert "paymentId: Input should be a valid string" in looked["job"]["failedReason"]
+        assert "amount: required" in looked["job"].get("failedReason", "")
+        assert "paymentId: Input should be a valid string" in looked["job"].get("failedReason", "")
 
     await eventually(failed)
     assert await bus.counts("account") == {}
