@@ -15,13 +15,12 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from hippo_messenger.catalogue.numbers import may_be_infinite
 from hippo_messenger.errors import InvalidEnvelopeError, InvalidEventIdError
 
 __all__ = ["Envelope", "check_event_id", "decode", "encode", "new_event_id"]
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_SUSPICIOUS = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{100}")
-"""What may be a number that is not finite; a walk over the data then finds out."""
 _RESERVED_IDS = frozenset({"waiting-children"})
 """The suffixes of BullMQ's own keys that are long enough to be taken for an event id."""
 
@@ -121,7 +120,7 @@ def decode(raw: bytes) -> Envelope:
         raise InvalidEnvelopeError(f"id: {error}") from None
     except OverflowError:
         raise InvalidEnvelopeError("time: expected a time in the years 1 to 9999 of UTC") from None
-    if _SUSPICIOUS.search(raw) and not _is_finite([wire.data, wire.model_extra]):
+    if may_be_infinite(raw) and not _is_finite([wire.data, wire.model_extra]):
         raise InvalidEnvelopeError(
             "expected one event in CloudEvents 1.0 JSON; the whole: a number in it is not finite, which JSON can't hold"
         )

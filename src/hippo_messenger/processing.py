@@ -10,9 +10,10 @@ import logging
 import random
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -42,6 +43,7 @@ Processor = Callable[[HippoJob[Data]], Awaitable[object] | object]
 """A user's function: called with one job; what it returns is stored as JSON, what it raises fails the job."""
 
 _TRACES_KEPT = 10
+_COMMON_LENGTH = 1024
 _REASON_LENGTH = 4096
 
 _log = logging.getLogger("hippo_messenger")
@@ -72,6 +74,8 @@ class Processing:
         self._settings = settings
         self._default = processor
         self._by_type: dict[EventType, Processor[Any]] = {}
+        self._asynchronous: dict[int, bool] = {}
+        self._keep = Retention(age=settings.completed_age, count=settings.completed_count)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"hippo-{queue.name}")
 
     def add(self, model: type[Data], processor: Processor[Data]) -> None:
@@ -165,11 +169,17 @@ class Processing:
         return processor
 
     async def _run(self, processor: Processor[Any], event: HippoJob[EventData]) -> object:
-        if _is_asynchronous(processor):
+        if self._is_asynchronous(processor):
             return await cast("Awaitable[object]", processor(event))
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: context.run(_run_plain, processor, event))
+
+    def _is_asynchronous(self, processor: Processor[Any]) -> bool:
+        known = self._asynchronous.get(id(processor))  # they live as long as this does
+        if known is None:
+            known = self._asynchronous[id(processor)] = _is_asynchronous(processor)
+        return known
 
     def _result(self, returned: object) -> bytes:
         try:
@@ -213,8 +223,7 @@ class Processing:
         )
 
     def _keep_completed(self, job: QueuedJob) -> Retention:
-        default = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
-        return Retention.from_job_option(_options(job).get("removeOnComplete"), default=default)
+        return Retention.from_job_option(_options(job).get("removeOnComplete"), default=self._keep)
 
 
 class _Channel:
@@ -266,9 +275,15 @@ def _time(job: QueuedJob) -> datetime:
         return datetime.now(UTC)
 
 
-def _options(job: QueuedJob) -> dict[str, object]:
+def _options(job: QueuedJob) -> Mapping[str, object]:
+    return _read_options(job.options) if len(job.options) <= _COMMON_LENGTH else _read_options.__wrapped__(job.options)
+
+
+@lru_cache(maxsize=64)
+def _read_options(raw: bytes) -> Mapping[str, object]:
+    """Most jobs of a service have the same options."""
     try:
-        options = json.loads(job.options)
+        options = json.loads(raw)
     except (ValueError, RecursionError):
         return {}
     return options if isinstance(options, dict) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError, from_json
 
+from hippo_messenger.catalogue.numbers import may_be_unsafe
 from hippo_messenger.errors import CatalogueError, EventValidationError, FieldError
 
 __all__ = [
@@ -35,8 +35,6 @@ _SHOWN_LENGTH = 60
 _LONGEST_PATH = 200
 _MOST_FAULTS = 10_000
 """So many fields are named in an error; listing millions would take seconds and gigabytes."""
-_SUSPICIOUS = re.compile(rb"NaN|Infinity|[0-9]{16}")
-"""What may be a number that JavaScript can't hold; a walk over the data then finds out."""
 
 
 class Service(StrEnum):
@@ -136,7 +134,7 @@ def to_wire(data: EventData) -> bytes:
         wire = data.model_dump_json(by_alias=True, exclude_none=True, warnings=False).encode()
     except PydanticSerializationError as error:
         raise EventValidationError(data.event_type, [FieldError("data", "what JSON can hold", str(error))]) from None
-    if _SUSPICIOUS.search(wire) and (unsafe := list(_unsafe_numbers(from_json(wire), ()))):
+    if may_be_unsafe(wire) and (unsafe := list(_unsafe_numbers(from_json(wire), ()))):
         raise EventValidationError(data.event_type, (_unsafe_field(type(data), *found) for found in unsafe))
     return wire
 

@@ -1,0 +1,26 @@
+"""Whether JSON may hold a number that not everybody can read: a quick look, without parsing it.
+
+Both looks may suspect what is none, such as digits inside a text; a walk over the parsed data then finds out. They miss
+nothing. They look for plain byte strings after a translation, which takes a tenth of the time of a regular expression.
+"""
+
+from __future__ import annotations
+
+__all__ = ["may_be_infinite", "may_be_unsafe"]
+
+_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+_SAFE_DIGITS = 16
+"""Every integer beyond 2^53 has at least so many."""
+_LONG = 100
+"""A number beyond 1e308 has an exponent of three digits, or more digits than this."""
+
+
+def may_be_unsafe(raw: bytes) -> bool:
+    """Whether there may be a number that JavaScript can't hold: not finite, or an integer beyond 2^53."""
+    return b"0" * _SAFE_DIGITS in raw.translate(_DIGITS) or b"NaN" in raw or b"Infinity" in raw
+
+
+def may_be_infinite(raw: bytes) -> bool:
+    """Whether there may be a number that is not finite once it is parsed."""
+    plain = raw.translate(_DIGITS, b"+")
+    return b"e000" in plain or b"0" * _LONG in plain or b"NaN" in raw or b"Infinity" in raw
