@@ -137,3 +137,15 @@ def test_every_exception_is_drawn_in_the_tree() -> None:
     for name in errors.__all__:
         assert errors.__doc__ is not None
         assert name == "FieldError" or name in errors.__doc__
+
+
+def test_every_difference_from_bullmq_names_a_test_that_is_there() -> None:
+    text = (ROOT / "docs" / "decisions" / "0005-differences-from-bullmq.md").read_text()
+    differences = re.findall(r"^(\d+)\. (.*)$", text, flags=re.MULTILINE)
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [int(number) for number, _ in differences] == list(range(1, len(differences) + 1))
+    for number, words in differences:
+        named = re.findall(r"\btest_[a-z0-9_]+\b", words)
+        assert named, f"difference {number} names no test"
+        for name in named:
+            assert f"def {name}(" in sources, f"difference {number} names {name}, which is not there"
