@@ -46,6 +46,8 @@ _STOP_TIME = 5.0
 """How long (s) a broker that stops tries to finish its batch; after that it is recovered as stalled."""
 
 _SENDERS_INTERVAL = 60.0
+_USUAL_OPTIONS = b'{"attempts":1}'
+"""What a messenger sends where nothing was asked for: nothing in it is for us."""
 
 _log = logging.getLogger("hippo_messenger")
 
@@ -86,7 +88,7 @@ class HippoBroker:
         self._observer = observer or Observer()
         self._connection = Connection.of(redis_connection, settings=self._settings)
         self._layout = Layout(self._settings.prefix)
-        caller = Caller(self._connection, observer=self._observer)
+        self._caller = caller = Caller(self._connection, observer=self._observer)
         self._queue = Queue(
             self._connection,
             self._layout.broker,
@@ -124,6 +126,10 @@ class HippoBroker:
         self._tasks = [
             asyncio.create_task(self._route_all(), name="hippo-broker"),
             asyncio.create_task(self._upkeep.run(), name="hippo-broker-upkeep"),
+            asyncio.create_task(
+                self._schedule.keep(self._registry, caller=self._caller, observer=self._observer),
+                name="hippo-broker-schedule",
+            ),
         ]
         _log.info("message broker: routing on %s", self._connection.description)
 
@@ -140,12 +146,11 @@ class HippoBroker:
         """Finish the batch in hand and close what this broker opened; may be called again."""
         self._stopping.set()
         if self._tasks:
-            routing, upkeep = self._tasks
-            self._tasks = []
-            await asyncio.wait([routing], timeout=_STOP_TIME)
-            for task in (routing, upkeep):
+            tasks, self._tasks = self._tasks, []
+            await asyncio.wait(tasks[:1], timeout=_STOP_TIME)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(routing, upkeep, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         await self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -392,6 +397,8 @@ class HippoBroker:
 
 
 def _options(job: QueuedJob) -> dict[str, object]:
+    if job.options == _USUAL_OPTIONS:
+        return {}
     try:
         options = json.loads(job.options)
     except (ValueError, RecursionError):
@@ -416,7 +423,7 @@ def _passed_on(options: dict[str, object]) -> str:
     context = options.get("tm")
     if isinstance(context, str) and _is_json_object(context):
         members["tm"] = context
-    return json.dumps(members, separators=(",", ":"))[1:-1]
+    return json.dumps(members, separators=(",", ":"))[1:-1] if members else ""
 
 
 def _is_json_object(text: str) -> bool:

@@ -18,6 +18,8 @@ __all__ = ["Registry"]
 _REMEMBERED = 24 * 3600.0
 """How long (s) an instance that was not heard of again stays in the presence of its service."""
 
+_COUNTER_DIGITS = 15
+
 _log = logging.getLogger("hippo_messenger")
 
 
@@ -58,16 +60,20 @@ class Registry:
 
     async def progress(self, service: str, *, number: int) -> Literal["queued", "live"] | str:
         """What became of the registration job with this number: `queued`, `live`, or the reason why it failed."""
-        known = await self._connection.execute("HGET", self._layout.registry_counters, service)
+        known = await self.number(service)
         outcome = await self._connection.execute(
             "HMGET", self._layout.broker.job(str(number)), "failedReason", "finishedOn"
         )
         reason, finished = cast("Sequence[bytes | None]", outcome)
         if reason is not None and finished is not None:
             return reason.decode(errors="replace")
+        return "live" if known >= number or finished is not None else "queued"
+
+    async def number(self, service: str) -> int:
+        """Of the registration job that wrote a service's entry; 0 where that is lost."""
+        known = await self._connection.execute("HGET", self._layout.registry_counters, service)
         counted = cast("bytes | None", known) or b""
-        is_written = counted.isdigit() and int(counted) >= number
-        return "live" if is_written or finished is not None else "queued"
+        return int(counted) if counted.isdigit() and len(counted) <= _COUNTER_DIGITS else 0
 
     async def note_presence(self, service: str, instance: str, *, patience: float | None) -> bool:
         """Say that an instance is there; False when the registry doesn't know its service."""

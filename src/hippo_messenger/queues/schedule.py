@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
-from hippo_messenger.errors import ConfigurationError
+from hippo_messenger.errors import ConfigurationError, RedisError
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.failures import mapped_errors
-from hippo_messenger.queues.layout import BROKER_QUEUE
+from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.queues.queue import QueuedJob
+from hippo_messenger.queues.registry import Registry
 from hippo_messenger.registration import REGISTRATION_JOB, Registration
 from hippo_messenger.settings import Settings
 
@@ -26,6 +31,8 @@ __all__ = ["COUNTER_FIELD", "Schedule"]
 
 COUNTER_FIELD = "registrationNumber"
 """Where a repeat job says which registration it stems from."""
+
+_log = logging.getLogger("hippo_messenger")
 
 
 class Schedule:
@@ -64,6 +71,31 @@ class Schedule:
                 queue = self._queue()
                 await queue.removeJobScheduler(scheduler)
                 await queue.upsertJobScheduler(scheduler, repeat, REGISTRATION_JOB, data, options)
+
+    async def keep(self, registry: Registry, *, caller: Caller, observer: Observer) -> None:
+        """Once in an interval make anew what is gone, or far from its time since a clock was set; until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.registration_interval)
+            try:
+                registrations = (await registry.load()).by_service
+                for service in await self._off_time(list(registrations), caller):
+                    _log.warning("the repeat job of %s was gone or far from its time; it is made anew", service)
+                    await self.replace(registrations[service], number=await registry.number(service))
+            except RedisError as error:
+                observer.trouble(error)
+            except Exception as error:  # the bullmq package's own, say; the next interval is another chance
+                _log.warning("the repeat jobs could not be looked after: %r", error)
+
+    async def _off_time(self, services: Sequence[str], caller: Caller) -> list[str]:
+        """The services whose next tick doesn't come within two intervals."""
+        key = Layout(self._settings.prefix).broker.scheduler
+        reply = await caller.call("ticks", (key,), [_scheduler_id(service) for service in services], patience=0)
+        now, due = cast("tuple[int, list[bytes]]", reply)
+        interval = self._settings.registration_interval * 1000
+        if abs(time.time() * 1000 - now) > interval:  # what this process made would be as far from its time
+            return []
+        off = [not when or not abs(float(when) - now) <= 2 * interval for when in due]
+        return [service for service, is_off in zip(services, off, strict=True) if is_off]
 
     async def remove(self, service: str) -> None:
         """Delete the service's scheduler, if it has one.
