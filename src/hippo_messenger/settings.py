@@ -18,7 +18,7 @@ class Settings(BaseModel):
     """How messengers, brokers and workers behave; every field can also be a variable `HIPPO_<FIELD>`.
 
     Durations are seconds, sizes are bytes. All processes on one prefix should share `prefix`,
-    `deduplication_window` and `registration_interval`.
+    `deduplication_window`, `registration_interval` and `max_event_bytes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,7 +31,7 @@ class Settings(BaseModel):
     block_timeout: float = Field(default=10.0, ge=1)
     """The longest that an idle worker waits on its queue before it looks by itself."""
     max_event_bytes: int = Field(default=1024 * 1024, ge=1024)
-    """The largest event that `send` takes, as JSON."""
+    """The largest event, as JSON: `send` refuses more, and brokers and workers fail it."""
     max_result_bytes: int = Field(default=64 * 1024, ge=0)
     """The largest return value of a processor, as JSON."""
     allow_eviction: bool = False

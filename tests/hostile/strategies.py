@@ -14,7 +14,7 @@ __all__ = ["BOMBS", "FUZZ", "JSON", "JSON_TEXTS", "WIRE", "check_message", "muta
 FUZZ = settings(
     derandomize=True,  # the same examples in every run: CI is to say the same twice
     deadline=None,
-    max_examples=200,
+    max_examples=120,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 

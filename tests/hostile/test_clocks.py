@@ -236,7 +236,7 @@ async def test_completed_jobs_are_kept_within_bounds_after_a_jump(clock: Clock, 
         await system.close()
 
 
-@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("jump", ["an hour forward", "an hour back", "back to 1970"])
 async def test_the_tick_of_a_registration_goes_on_after_a_jump(clock: Clock, settings: Settings, jump: str) -> None:
     system = System(clock.url, settings.model_copy(update={"registration_interval": 0.5, "presence_interval": 600.0}))
     registry = system.bus.layout.registry
@@ -244,7 +244,7 @@ async def test_the_tick_of_a_registration_goes_on_after_a_jump(clock: Clock, set
         await system.start()
         await eventually(lambda: ticked(system, 1))
         clock.jump(JUMPS[jump])
-        if JUMPS[jump] is None or JUMPS[jump] == -HOUR:
+        if jump != "an hour forward":
             # A tick of this process' clock can't come while Redis' is an hour behind; when they agree again, it does.
             await system.send_and_receive()
             clock.set_off(0)
