@@ -7,20 +7,22 @@ import math
 import os
 import re
 import time as clock
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from hippo_messenger.catalogue.numbers import may_be_infinite
 from hippo_messenger.errors import InvalidEnvelopeError, InvalidEventIdError
 
-__all__ = ["Envelope", "check_event_id", "decode", "encode", "new_event_id"]
+__all__ = ["Envelope", "check_event_id", "decode", "decode_any", "decode_common", "encode", "new_event_id"]
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_COMMON_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+"""As we and Node write it."""
 _RESERVED_IDS = frozenset({"waiting-children"})
 """The suffixes of BullMQ's own keys that are long enough to be taken for an event id."""
 
@@ -61,7 +63,8 @@ def new_event_id() -> str:
     random = int.from_bytes(os.urandom(10), "big")
     version, variant = 0x7 << 76, 0b10 << 62
     value = milliseconds << 80 | version | (random >> 64 & 0xFFF) << 64 | variant | random & (1 << 62) - 1
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def check_event_id(event_id: str) -> str:
@@ -105,6 +108,40 @@ def encode(
 
 def decode(raw: bytes) -> Envelope:
     """Read one envelope.
+
+    Raises:
+        InvalidEnvelopeError: It is not JSON, or a member is missing or of the wrong kind.
+    """
+    return decode_common(raw) or decode_any(raw)
+
+
+def decode_common(raw: bytes) -> Envelope | None:
+    """What `decode_any` makes of an envelope as messengers write them, in half the time; None for any other."""
+    if may_be_infinite(raw):
+        return None
+    try:
+        wire = from_json(raw)
+    except (ValueError, RecursionError):
+        return None
+    if type(wire) is not dict or wire.pop("specversion", None) != "1.0" or "data" not in wire:
+        return None
+    event_id, source, event_type = wire.pop("id", None), wire.pop("source", None), wire.pop("type", None)
+    time, content = wire.pop("time", None), wire.pop("datacontenttype", None)
+    if not (type(event_id) is type(source) is type(event_type) is str and source and event_type):
+        return None
+    if type(time) is not str or not _COMMON_TIME.fullmatch(time) or content != "application/json":
+        return None
+    try:
+        sent = datetime.fromisoformat(time)
+        check_event_id(event_id)
+    except ValueError:
+        return None
+    data = wire.pop("data")
+    return Envelope(id=event_id, source=source, type=event_type, data=data, time=sent, extensions=wire)
+
+
+def decode_any(raw: bytes) -> Envelope:
+    """Read one envelope, however it is written.
 
     Raises:
         InvalidEnvelopeError: It is not JSON, or a member is missing or of the wrong kind.

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from pydantic_core import to_json
 
 from hippo_messenger.catalogue.golden_hippo import CATALOGUE, HippoEvent, HippoService
-from hippo_messenger.envelope import Envelope, decode, encode
+from hippo_messenger.envelope import Envelope, decode, decode_any, decode_common, encode
 from hippo_messenger.errors import InvalidEnvelopeError, UnknownEventTypeError, UnknownServiceError
 from tests.hostile.strategies import BOMBS, FUZZ, JSON_TEXTS, WIRE, check_message, mutated
 
@@ -127,3 +127,37 @@ def test_a_name_that_is_only_misspelt_still_gets_its_hint() -> None:
         CATALOGUE.event_type("ORDER_SUCESS")
     with pytest.raises(UnknownServiceError, match=HippoService.ACCOUNT):
         CATALOGUE.service("acount")
+
+
+@FUZZ
+@given(mutated(WHOLE))
+@example(json.dumps(WHOLE).encode())
+def test_the_short_way_to_read_an_envelope_leads_where_the_long_one_does(raw: bytes) -> None:
+    short = decode_common(raw)
+    if short is not None:
+        assert short == decode_any(raw)
+
+
+def test_what_a_messenger_writes_goes_the_short_way() -> None:
+    raw = encode(event_id=WHOLE["id"], source="order", event_type="ORDER_SUCCESS", data=b'{"total":"1"}')
+    assert decode_common(raw) == decode_any(raw)
+    assert decode_common(json.dumps(WHOLE).encode()) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("specversion", "1.1"),
+        ("id", "short"),
+        ("id", 7),
+        ("source", ""),
+        ("type", None),
+        ("time", "2026-02-30T12:00:00.123Z"),
+        ("time", "0000-01-01T12:00:00.123Z"),
+        ("time", 1795535676625),
+        ("datacontenttype", "text/plain"),
+    ],
+)
+def test_the_short_way_is_not_for_what_is_refused(name: str, value: object) -> None:
+    raw = json.dumps(WHOLE | {name: value}).encode()
+    assert decode_common(raw) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol, cast
 
+from hiredis import pack_command
 from redis.asyncio import ConnectionPool, RedisCluster
 
 from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error
@@ -49,7 +50,7 @@ class PooledLine:
             async with asyncio.timeout(timeout), self._turn:
                 connection = await self._pool.get_connection()
                 try:
-                    packed = connection.pack_command(*words)
+                    packed = _packed(words)
                     sent = True
                     await connection.send_packed_command(packed)
                     # Whoever is interrupted here leaves a closed connection behind, not one with an old reply in it.
@@ -90,6 +91,11 @@ class ClusterLine:
     async def close(self) -> None:
         """See `Line`."""
         await self._client.aclose()
+
+
+def _packed(words: tuple[Word, ...]) -> bytes:
+    """A command as it goes over the wire, made in C: the connection's own way takes four times as long."""
+    return cast("bytes", pack_command(cast("Any", words)))  # its type allows for one word only
 
 
 def _as_it_came(response: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the client library's own type

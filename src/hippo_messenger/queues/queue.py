@@ -22,6 +22,7 @@ from hippo_messenger.registration import Registration, Retention
 __all__ = ["Order", "Outcome", "Queue", "QueuedJob", "Routed", "Routing", "Settled", "Taken", "event_digest"]
 
 _REASON_LENGTH = 4096
+_COMMON_DIGITS = 15
 _JOB_FIELDS = 12
 """An id and what `JOB_FIELDS` in scripts/include/take.lua lists."""
 
@@ -385,6 +386,10 @@ def _text(value: bytes | None) -> str:
 
 
 def _number(value: bytes | None) -> int:
+    if value is None:
+        return 0
+    if value.isdigit() and len(value) <= _COMMON_DIGITS:
+        return int(value)
     try:
         return int(float(value or 0))
     except (ValueError, OverflowError):
