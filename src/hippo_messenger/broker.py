@@ -7,60 +7,37 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from hippo_messenger.catalogue.catalogue import Catalogue
-from hippo_messenger.catalogue.model import read_data
-from hippo_messenger.envelope import Envelope, decode
 from hippo_messenger.errors import (
-    EventError,
     EventTooLargeError,
-    InvalidEnvelopeError,
     InvalidRegistrationError,
     MessengerClosedError,
     RedisError,
-    UnknownEventTypeError,
     UnknownServiceError,
 )
+from hippo_messenger.intake import Intake, ReceivedEvent
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import Order, Outcome, Queue, QueuedJob, Routed, Routing, Taken, event_digest
 from hippo_messenger.queues.registry import Registry
-from hippo_messenger.queues.schedule import COUNTER_FIELD, Schedule
+from hippo_messenger.queues.schedule import Schedule
 from hippo_messenger.queues.upkeep import Upkeep
-from hippo_messenger.registration import REGISTRATION_JOB, Registration, Registrations, Retention, route
+from hippo_messenger.registration import REGISTRATION_JOB, Registrations, Retention, route
 from hippo_messenger.settings import Settings
 from hippo_messenger.shutdown import Shutdown
 
 __all__ = ["HippoBroker"]
 
-_HIGHEST_PRIORITY = 2**21
-_NAME_LENGTH = 80
-_COUNTER_DIGITS = 15
-"""More are none of a counter's, and JavaScript and Lua could not hold them."""
 _STOP_TIME = 5.0
 """How long (s) a broker that stops tries to finish its batch; after that it is recovered as stalled."""
-
 _SENDERS_INTERVAL = 60.0
-_USUAL_OPTIONS = b'{"attempts":1}'
-"""What a messenger sends where nothing was asked for: nothing in it is for us."""
 
 _log = logging.getLogger("hippo_messenger")
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """A valid event, ready to be routed."""
-
-    job: QueuedJob
-    envelope: Envelope
-    deliver_to: frozenset[str] | None
-    """Set where a parked copy is redriven: it goes to these services alone."""
-    extra: str
 
 
 class HippoBroker:
@@ -83,8 +60,8 @@ class HippoBroker:
             settings: Left out, the defaults with the variables `HIPPO_*`.
             observer: Told what happens.
         """
-        self._catalogue = catalogue or Catalogue.from_environment()
         self._settings = settings or Settings.from_environment()
+        self._intake = Intake(catalogue or Catalogue.from_environment(), max_bytes=self._settings.max_event_bytes)
         self._observer = observer or Observer()
         self._connection = Connection.of(redis_connection, settings=self._settings)
         self._layout = Layout(self._settings.prefix)
@@ -202,7 +179,7 @@ class HippoBroker:
 
     async def _handle(self, jobs: Sequence[QueuedJob]) -> Taken:
         """Registrations first, then all events; what comes next."""
-        events: list[_Event] = []
+        events: list[ReceivedEvent] = []
         outcomes: list[Outcome] = []
         for job in jobs:
             if job.deferred_failure is not None:
@@ -210,62 +187,20 @@ class HippoBroker:
             elif job.name == REGISTRATION_JOB:
                 outcomes.append(await self._register(job))
             else:
-                decided = self._read(job)
-                if isinstance(decided, _Event):
+                decided = self._intake.read(job, self._registrations)
+                if isinstance(decided, ReceivedEvent):
                     events.append(decided)
                 else:
                     outcomes.append(decided)
         await self._settle(outcomes)
         return await self._route(events)
 
-    def _read(self, job: QueuedJob) -> _Event | Outcome:
-        """The event in a job, or why there is none."""
-        try:
-            self._check_size(job)
-            envelope = decode(job.data)
-            if envelope.type != job.name:
-                raise InvalidEnvelopeError(
-                    f"expected the envelope's type as the name of its job, got {envelope.type[:_NAME_LENGTH]} in a job "
-                    f"named {job.name[:_NAME_LENGTH]}"
-                )
-            event_type = self._catalogue.event_type(envelope.type)
-            self._catalogue.service(envelope.source)
-            read_data(self._catalogue.model(event_type), envelope.data)
-            options = _options(job)
-            deliver_to = self._still_registered(_deliver_to(options))
-        except (EventError, UnknownEventTypeError, UnknownServiceError) as error:
-            _log.warning("event %s (%s) is not delivered: %s", job.id, job.name, error)
-            return Outcome.failed(job, f"{type(error).__name__}: {error}")
-        except Exception as error:  # a catalogue's own validator, say: one event must not take the broker with it
-            _log.exception("event %s (%s) is not delivered", job.id, job.name)
-            return Outcome.failed(job, f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it")
-        return _Event(job, envelope, deliver_to=deliver_to, extra=_passed_on(options))
-
-    def _check_size(self, job: QueuedJob) -> None:
-        """Before anything is parsed: what takes longer than a lock lasts would be taken again and again."""
-        limit = self._settings.max_event_bytes
-        if len(job.data) > limit:
-            raise EventTooLargeError(
-                f"expected a job of at most {limit:,} bytes, got one of {len(job.data):,}; raise HIPPO_MAX_EVENT_BYTES "
-                "for the brokers too, then redrive it"
-            )
-
-    def _still_registered(self, services: frozenset[str] | None) -> frozenset[str] | None:
-        """The services that a parked copy is for; one that is gone must not swallow it."""
-        for name in sorted(services or ()):
-            if name not in self._registrations.by_service:
-                raise UnknownServiceError(name, self._registrations.by_service)
-        return services
-
     async def _register(self, job: QueuedJob) -> Outcome:
         """Write a registration and make its repeat job anew; or, when that ticks, repair what it finds."""
         try:
             if job.scheduler is not None:
                 await self._schedule.advance(job)
-            self._check_size(job)
-            registration = Registration.from_wire(job.data)
-            self._catalogue.service(registration.service)
-            number = _registration_number(job)
+            registration, number = self._intake.read_registration(job)
             written = await self._registry.write(registration, number=number, patience=self._settings.call_timeout)
             if job.scheduler is None and written != "older":
                 await self._schedule.replace(registration, number=number)
@@ -294,7 +229,7 @@ class HippoBroker:
             self._upkeep.let_go(outcome.job)
             self._observer.settled(outcome.job.name, queue=self._queue.name, outcome=outcome.kind)
 
-    async def _route(self, events: Sequence[_Event]) -> Taken:
+    async def _route(self, events: Sequence[ReceivedEvent]) -> Taken:
         """Route all events, in calls of bounded size; the last one takes what comes next."""
         left = list(events)
         while left:
@@ -323,9 +258,9 @@ class HippoBroker:
                 return self._held(routed.taken)
         return Taken()
 
-    def _bounded(self, events: Iterable[_Event]) -> list[tuple[_Event, Routing]]:
+    def _bounded(self, events: Iterable[ReceivedEvent]) -> list[tuple[ReceivedEvent, Routing]]:
         """As many of the first events as one call may write copies of; at least one."""
-        batch: list[tuple[_Event, Routing]] = []
+        batch: list[tuple[ReceivedEvent, Routing]] = []
         deliveries, size = 0, 0
         for event in events:
             routing = self._routing(event)
@@ -337,7 +272,7 @@ class HippoBroker:
             batch.append((event, routing))
         return batch
 
-    def _routing(self, event: _Event) -> Routing:
+    def _routing(self, event: ReceivedEvent) -> Routing:
         if event.deliver_to is None:
             services = route(event.envelope, self._registrations)
             digest = event_digest(event.envelope.source, event.envelope.id)
@@ -354,7 +289,7 @@ class HippoBroker:
         self._told_empty = not self._registrations
         return bool(self._registrations)
 
-    async def _note_senders(self, batch: Sequence[tuple[_Event, Routing]]) -> None:
+    async def _note_senders(self, batch: Sequence[tuple[ReceivedEvent, Routing]]) -> None:
         """Note who sends what, for those who look; each pair about once a minute."""
         now = time.monotonic()
         pairs = {(event.envelope.type, event.envelope.source) for event, _ in batch}
@@ -367,7 +302,7 @@ class HippoBroker:
         except RedisError as error:  # it is noted next time
             self._observer.trouble(error)
 
-    def _report(self, batch: Sequence[tuple[_Event, Routing]], routed: Routed) -> None:
+    def _report(self, batch: Sequence[tuple[ReceivedEvent, Routing]], routed: Routed) -> None:
         for (event, routing), status in zip(batch, routed.statuses, strict=True):
             self._upkeep.let_go(event.job)
             origin = event.envelope.source
@@ -394,56 +329,3 @@ class HippoBroker:
         settings = self._settings
         wanted = settings.broker_batch if count is None else count
         return Order(wanted, lock=settings.broker_lock, max_bytes=settings.broker_batch_bytes)
-
-
-def _options(job: QueuedJob) -> dict[str, object]:
-    if job.options == _USUAL_OPTIONS:
-        return {}
-    try:
-        options = json.loads(job.options)
-    except (ValueError, RecursionError):
-        return {}
-    return options if isinstance(options, dict) else {}
-
-
-def _deliver_to(options: dict[str, object]) -> frozenset[str] | None:
-    names = options.get("deliverTo")
-    return frozenset(str(name) for name in names) if isinstance(names, list) else None
-
-
-def _passed_on(options: dict[str, object]) -> str:
-    """The sender's options that go with every copy: priority, and trace context where a Node worker can read it.
-
-    A `tm` that is no JSON object text would wedge a Node worker for good, so it is dropped.
-    """
-    members: dict[str, object] = {}
-    priority = options.get("priority")
-    if isinstance(priority, int) and not isinstance(priority, bool) and 0 < priority <= _HIGHEST_PRIORITY:
-        members["priority"] = priority
-    context = options.get("tm")
-    if isinstance(context, str) and _is_json_object(context):
-        members["tm"] = context
-    return json.dumps(members, separators=(",", ":"))[1:-1] if members else ""
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text, parse_constant=_refuse), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _registration_number(job: QueuedJob) -> int:
-    """Which registration is newer: the job's own number, or for a repeat job the one it stems from."""
-    if job.scheduler is None:
-        return _counter(job.id)
-    return _counter(str(json.loads(job.data).get(COUNTER_FIELD)))
-
-
-def _counter(text: str) -> int:
-    """A number as BullMQ's counter gives it; what is none is older than all others."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _COUNTER_DIGITS else 0
