@@ -46,9 +46,9 @@ def anchors(document: Path) -> set[str]:
 
 
 def is_excerpt(sample: str, program: str) -> bool:
-    """Whether a sample is whole lines of a program, moved to the left margin at most."""
-    wanted = sample.rstrip("\n").split("\n")
-    lines = program.split("\n")
+    """Whether a sample is whole lines of a program, moved to the left margin at most; empty ones don't count."""
+    wanted = [line for line in sample.split("\n") if line.strip()]
+    lines = [line for line in program.split("\n") if line.strip()]
     places = (lines[start : start + len(wanted)] for start in range(len(lines) - len(wanted) + 1))
     return any(textwrap.dedent("\n".join(place)).rstrip("\n").split("\n") == wanted for place in places)
 
