@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hippo_messenger.catalogue.catalogue import Catalogue
@@ -11,7 +12,6 @@ from hippo_messenger.catalogue.model import read_data
 from hippo_messenger.envelope import Envelope, decode
 from hippo_messenger.errors import (
     EventError,
-    EventTooLargeError,
     InvalidEnvelopeError,
     UnknownEventTypeError,
     UnknownServiceError,
@@ -26,8 +26,6 @@ _HIGHEST_PRIORITY = 2**21
 _NAME_LENGTH = 80
 _COUNTER_DIGITS = 15
 """More are none of a counter's, and JavaScript and Lua could not hold them."""
-_USUAL_OPTIONS = b'{"attempts":1}'
-"""What a messenger sends where nothing was asked for: nothing in it is for us."""
 
 _log = logging.getLogger("hippo_messenger")
 
@@ -54,7 +52,7 @@ class Intake:
     def read(self, job: QueuedJob, registrations: Registrations) -> ReceivedEvent | Outcome:
         """The event in a job, or why there is none."""
         try:
-            self._check_size(job)
+            job.check_size(self._max_bytes)
             envelope = decode(job.data)
             if envelope.type != job.name:
                 raise InvalidEnvelopeError(
@@ -64,7 +62,7 @@ class Intake:
             event_type = self._catalogue.event_type(envelope.type)
             self._catalogue.service(envelope.source)
             read_data(self._catalogue.model(event_type), envelope.data)
-            options = _options(job)
+            options = job.read_options
             deliver_to = _still_registered(_deliver_to(options), registrations)
         except (EventError, UnknownEventTypeError, UnknownServiceError) as error:
             _log.warning("event %s (%s) is not delivered: %s", job.id, job.name, error)
@@ -82,19 +80,10 @@ class Intake:
             InvalidRegistrationError: It is none.
             UnknownServiceError: Its service is not in the catalogue.
         """
-        self._check_size(job)
+        job.check_size(self._max_bytes)
         registration = Registration.from_wire(job.data)
         self._catalogue.service(registration.service)
         return registration, _registration_number(job)
-
-    def _check_size(self, job: QueuedJob) -> None:
-        """Before anything is parsed: what takes longer than a lock lasts would be taken again and again."""
-        limit = self._max_bytes
-        if len(job.data) > limit:
-            raise EventTooLargeError(
-                f"expected a job of at most {limit:,} bytes, got one of {len(job.data):,}; raise HIPPO_MAX_EVENT_BYTES "
-                "for the brokers too, then redrive it"
-            )
 
 
 def _still_registered(services: frozenset[str] | None, registrations: Registrations) -> frozenset[str] | None:
@@ -105,22 +94,12 @@ def _still_registered(services: frozenset[str] | None, registrations: Registrati
     return services
 
 
-def _options(job: QueuedJob) -> dict[str, object]:
-    if job.options == _USUAL_OPTIONS:
-        return {}
-    try:
-        options = json.loads(job.options)
-    except (ValueError, RecursionError):
-        return {}
-    return options if isinstance(options, dict) else {}
-
-
-def _deliver_to(options: dict[str, object]) -> frozenset[str] | None:
+def _deliver_to(options: Mapping[str, object]) -> frozenset[str] | None:
     names = options.get("deliverTo")
     return frozenset(str(name) for name in names) if isinstance(names, list) else None
 
 
-def _passed_on(options: dict[str, object]) -> str:
+def _passed_on(options: Mapping[str, object]) -> str:
     """The sender's options that go with every copy: priority, and trace context where a Node worker can read it.
 
     A `tm` that is no JSON object text would wedge a Node worker for good, so it is dropped.

@@ -10,10 +10,9 @@ import logging
 import random
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -26,7 +25,6 @@ from hippo_messenger.errors import (
     DeadLetter,
     Discard,
     EventError,
-    EventTooLargeError,
     UnknownEventTypeError,
     UnknownServiceError,
 )
@@ -43,7 +41,6 @@ Processor = Callable[[HippoJob[Data]], Awaitable[object] | object]
 """A user's function: called with one job; what it returns is stored as JSON, what it raises fails the job."""
 
 _TRACES_KEPT = 10
-_COMMON_LENGTH = 1024
 _REASON_LENGTH = 4096
 
 _log = logging.getLogger("hippo_messenger")
@@ -128,7 +125,7 @@ class Processing:
         if job.deferred_failure is not None:
             raise _Unfit(job.deferred_failure)
         try:
-            self._check_size(job)
+            job.check_size(self._settings.max_event_bytes)
             envelope = decode(job.data)
             event_type = self._catalogue.event_type(envelope.type)
             data = read_data(self._catalogue.model(event_type), envelope.data)
@@ -146,15 +143,6 @@ class Processing:
             raw=job.data,
             channel=_Channel(self._queue, job),
         )
-
-    def _check_size(self, job: QueuedJob) -> None:
-        """Before anything is parsed: meanwhile no lock is renewed."""
-        limit = self._settings.max_event_bytes
-        if len(job.data) > limit:
-            raise EventTooLargeError(
-                f"expected a job of at most {limit:,} bytes, got one of {len(job.data):,}; raise HIPPO_MAX_EVENT_BYTES "
-                "for the workers too, then redrive it"
-            )
 
     def _origin(self, envelope: Envelope) -> Service | str:
         try:
@@ -205,14 +193,14 @@ class Processing:
         return Outcome.later(job, delay=self._settings.unknown_type_delay)
 
     def _failed_attempt(self, job: QueuedJob, error: BaseException) -> Outcome:
-        policy = RetryPolicy.from_job_options(_options(job))
+        policy = RetryPolicy.from_job_options(job.read_options)
         delay = policy.delay_after(job.attempts_made + 1, chance=random.random())
         if delay is None:
             return self._dead(job, error)
         return Outcome.retry(job, _reason(error), stacktrace=_traces(job, error), delay=delay)
 
     def _dead(self, job: QueuedJob, error: BaseException) -> Outcome:
-        options = _options(job)
+        options = job.read_options
         _log.error("%s: job %s (%s) is a dead letter: %s", self._queue.name, job.id, job.name, _reason(error))
         return Outcome.failed(
             job,
@@ -223,7 +211,7 @@ class Processing:
         )
 
     def _keep_completed(self, job: QueuedJob) -> Retention:
-        return Retention.from_job_option(_options(job).get("removeOnComplete"), default=self._keep)
+        return Retention.from_job_option(job.read_options.get("removeOnComplete"), default=self._keep)
 
 
 class _Channel:
@@ -273,20 +261,6 @@ def _time(job: QueuedJob) -> datetime:
         return datetime.fromtimestamp(job.timestamp / 1000, UTC)
     except (OSError, OverflowError, ValueError):
         return datetime.now(UTC)
-
-
-def _options(job: QueuedJob) -> Mapping[str, object]:
-    return _read_options(job.options) if len(job.options) <= _COMMON_LENGTH else _read_options.__wrapped__(job.options)
-
-
-@lru_cache(maxsize=64)
-def _read_options(raw: bytes) -> Mapping[str, object]:
-    """Most jobs of a service have the same options."""
-    try:
-        options = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return options if isinstance(options, dict) else {}
 
 
 def _reason(error: BaseException) -> str:

@@ -21,14 +21,11 @@ from hippo_messenger.cli.options import (
     opened,
     read_catalogue,
     read_settings,
+    registry_of,
     suggest_events,
 )
 from hippo_messenger.cli.output import Listing, complain, console, duration, print_json, run
 from hippo_messenger.errors import ConnectionNotConfiguredError, UnknownEventTypeError
-from hippo_messenger.observer import Observer
-from hippo_messenger.queues.call import Caller
-from hippo_messenger.queues.layout import Layout
-from hippo_messenger.queues.registry import Registry
 from hippo_messenger.settings import Settings
 
 __all__ = ["events"]
@@ -95,8 +92,7 @@ def events(
 async def _look(redis: str | None, settings: Settings) -> _Traffic:
     try:
         async with opened(redis, settings) as connection:
-            layout = Layout(settings.prefix)
-            registry = Registry(connection, layout, caller=Caller(connection, observer=Observer()))
+            registry = registry_of(connection, settings)
             registered = (await registry.load()).by_service
             senders = await registry.senders()
     except ConnectionNotConfiguredError:

@@ -12,7 +12,11 @@ import typer
 
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.errors import HippoError, UnknownServiceError
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.registry import Registry
 from hippo_messenger.settings import Settings
 
 __all__ = [
@@ -25,6 +29,7 @@ __all__ = [
     "opened",
     "read_catalogue",
     "read_settings",
+    "registry_of",
     "suggest_events",
     "suggest_services",
 ]
@@ -70,6 +75,11 @@ async def opened(redis: str | None, settings: Settings) -> AsyncIterator[Connect
         yield connection
     finally:
         await connection.close()
+
+
+def registry_of(connection: Connection, settings: Settings) -> Registry:
+    """The registry under the prefix, for those who look."""
+    return Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
 
 
 def read_catalogue(address: str | None) -> Catalogue:

@@ -19,18 +19,14 @@ from hippo_messenger.cli.options import (
     opened,
     read_catalogue,
     read_settings,
+    registry_of,
     suggest_events,
     suggest_services,
 )
 from hippo_messenger.cli.output import complain, console, run
 from hippo_messenger.errors import UnknownEventTypeError
-from hippo_messenger.observer import Observer
-from hippo_messenger.queues.call import Caller
-from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import Layout
-from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.trail import Step, Trail
-from hippo_messenger.settings import Settings
 
 __all__ = ["tail"]
 
@@ -74,7 +70,7 @@ def tail(
 
     async def follow() -> None:
         async with opened(redis, settings) as connection:
-            registered = await _registered(connection, settings)
+            registered = sorted((await registry_of(connection, settings).load()).by_service)
             wanted = [
                 known_service(name, [*registered, *(one.value for one in known.services)]) for name in service or ()
             ]
@@ -85,11 +81,6 @@ def tail(
             await _print_all(steps, limit=limit, as_json=as_json)
 
     run(follow())
-
-
-async def _registered(connection: Connection, settings: Settings) -> list[str]:
-    registry = Registry(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
-    return sorted((await registry.load()).by_service)
 
 
 async def _matching(steps: AsyncIterator[Step], *, types: set[str], services: set[str]) -> AsyncIterator[Step]:

@@ -51,11 +51,11 @@ class Admin:
 
         Jobs that are being processed are finished, and new ones are still added.
         """
-        return await self._set_paused(queue, True)
+        return await self._set_paused(queue, paused=True)
 
     async def resume(self, queue: str) -> bool:
         """Let workers take jobs again; False if the queue was not paused."""
-        return await self._set_paused(queue, False)
+        return await self._set_paused(queue, paused=False)
 
     async def unregister(self, service: str) -> bool:
         """Take a service out of the registry, with its repeat job; False if it was not registered.
@@ -79,12 +79,12 @@ class Admin:
         arguments = (self._settings.events_stream and 1, window, event_id, event_digest(source, event_id) + b"self")
         return bool((await self._caller.call("cancel", keys, arguments, patience=0))[0])
 
-    async def _set_paused(self, name: str, wanted: bool) -> bool:  # noqa: FBT001
+    async def _set_paused(self, name: str, *, paused: bool) -> bool:
         connection = self._connection.bullmq_client()
         with mapped_errors(maybe_executed=True):
             async with asyncio.timeout(self._settings.call_timeout):
                 queue = bullmq.Queue(name, {"connection": connection, "prefix": self._settings.prefix})
-                if await queue.isPaused() == wanted:
+                if await queue.isPaused() == paused:
                     return False
-                await (queue.pause() if wanted else queue.resume())
+                await (queue.pause() if paused else queue.resume())
         return True

@@ -7,13 +7,16 @@ that means for each. All of them wait out an outage of Redis and repeat the call
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import cast
 from uuid import uuid4
 
+from hippo_messenger.errors import EventTooLargeError
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection, WaitingLine
 from hippo_messenger.queues.layout import Layout, QueueKeys
@@ -23,6 +26,8 @@ __all__ = ["Order", "Outcome", "Queue", "QueuedJob", "Routed", "Routing", "Settl
 
 _REASON_LENGTH = 4096
 _COMMON_DIGITS = 15
+_COMMON_LENGTH = 1024
+"""Options up to this length are remembered: most jobs of a queue have the same."""
 _JOB_FIELDS = 12
 """An id and what `JOB_FIELDS` in scripts/include/take.lua lists."""
 
@@ -57,6 +62,24 @@ class QueuedJob:
     def key(self) -> bytes:
         """The id as Redis has it, even where it is no text."""
         return self.id.encode(errors="surrogateescape")
+
+    @property
+    def read_options(self) -> Mapping[str, object]:
+        """The options as JSON says; what is no object counts as none."""
+        read = _read_common_options if len(self.options) <= _COMMON_LENGTH else _read_options
+        return read(self.options)
+
+    def check_size(self, limit: int) -> None:
+        """To be done before its data is parsed: what takes longer than a lock lasts would be taken again and again.
+
+        Raises:
+            EventTooLargeError: Its data has more bytes than that.
+        """
+        if len(self.data) > limit:
+            raise EventTooLargeError(
+                f"expected a job of at most {limit:,} bytes, got one of {len(self.data):,}; raise "
+                "HIPPO_MAX_EVENT_BYTES for brokers and workers too, then redrive it"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +344,17 @@ class Queue:
         lock = math.ceil(order.lock * 1000)
         taking: list[Argument] = [self._events_stream, token, lock, order.count, order.max_bytes, order.worker]
         return [*taking, self._metrics_minutes]
+
+
+def _read_options(raw: bytes) -> Mapping[str, object]:
+    try:
+        options = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return options if isinstance(options, dict) else {}
+
+
+_read_common_options = lru_cache(maxsize=64)(_read_options)
 
 
 def _keep(keep: Retention) -> tuple[Argument, Argument]:
