@@ -31,7 +31,7 @@ OTHERS = $(filter-out $(MAIN_VERSION)=%,$(PYTHONS))
 # What Python has a say in; the Lua scripts, which the rest puts through thousands of cases, are the same in all.
 PYTHONIC := tests/unit tests/contract tests/integration --ignore-glob=*test_scripts_*
 
-.PHONY: help demo test versions nightly bench bench-register check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-scripts bench-register check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -62,6 +62,9 @@ nightly:
 
 bench: $(TOOLS) $(BENCH_PACKAGES)
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end $(ARGS)
+
+bench-scripts: $(TOOLS)
+	@$(BIN)/python -m bench.scripts $(ARGS)
 
 bench-register: $(TOOLS)
 	@$(BIN)/python -m bench.register $(ARGS)

@@ -22,8 +22,9 @@ from hippo_messenger.intake import Intake, ReceivedEvent
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection, RedisSource
+from hippo_messenger.queues.delivery import Order, Outcome, QueuedJob, Routed, Routing, Taken
 from hippo_messenger.queues.layout import Layout
-from hippo_messenger.queues.queue import Order, Outcome, Queue, QueuedJob, Routed, Routing, Taken, event_digest
+from hippo_messenger.queues.queue import Queue, event_digest
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.schedule import Schedule
 from hippo_messenger.queues.upkeep import Upkeep

@@ -16,7 +16,7 @@ from hippo_messenger.errors import (
     UnknownEventTypeError,
     UnknownServiceError,
 )
-from hippo_messenger.queues.queue import Outcome, QueuedJob
+from hippo_messenger.queues.delivery import Outcome, QueuedJob
 from hippo_messenger.queues.schedule import COUNTER_FIELD
 from hippo_messenger.registration import Registration, Registrations
 

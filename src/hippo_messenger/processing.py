@@ -29,7 +29,8 @@ from hippo_messenger.errors import (
     UnknownServiceError,
 )
 from hippo_messenger.job import HippoJob
-from hippo_messenger.queues.queue import Outcome, Queue, QueuedJob
+from hippo_messenger.queues.delivery import Outcome, QueuedJob
+from hippo_messenger.queues.queue import Queue
 from hippo_messenger.registration import Retention
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings

@@ -13,8 +13,9 @@ from hippo_messenger.errors import ConfigurationError, MessengerClosedError, Red
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.processing import Processing, Processor
 from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.delivery import Order, Outcome, QueuedJob, Taken
 from hippo_messenger.queues.layout import Layout
-from hippo_messenger.queues.queue import Order, Outcome, Queue, QueuedJob, Taken
+from hippo_messenger.queues.queue import Queue
 from hippo_messenger.queues.upkeep import Upkeep
 from hippo_messenger.shutdown import Shutdown
 

@@ -12,10 +12,11 @@ from redis import Redis
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.delivery import Order, QueuedJob, Routing, Taken
+from hippo_messenger.queues.delivery import Outcome as OurOutcome
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.publisher import Publication, Publisher
-from hippo_messenger.queues.queue import Order, Queue, QueuedJob, Routing, Taken
-from hippo_messenger.queues.queue import Outcome as OurOutcome
+from hippo_messenger.queues.queue import Queue
 from hippo_messenger.registration import Registration, Retention
 from hippo_messenger.settings import Settings
 from tests.differential.steps import (

@@ -12,8 +12,9 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.delivery import Order
 from hippo_messenger.queues.layout import BROKER_QUEUE
-from hippo_messenger.queues.queue import Order, Queue
+from hippo_messenger.queues.queue import Queue
 from hippo_messenger.retry import RetryPolicy
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually

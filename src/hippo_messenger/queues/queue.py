@@ -7,27 +7,21 @@ that means for each. All of them wait out an outage of Redis and repeat the call
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import cast
 from uuid import uuid4
 
-from hippo_messenger.errors import EventTooLargeError
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection, WaitingLine
+from hippo_messenger.queues.delivery import Order, Outcome, Parked, QueuedJob, Routed, Routing, Settled, Taken
 from hippo_messenger.queues.layout import Layout, QueueKeys
-from hippo_messenger.registration import Registration, Retention
+from hippo_messenger.registration import Retention
 
-__all__ = ["Order", "Outcome", "Queue", "QueuedJob", "Routed", "Routing", "Settled", "Taken", "event_digest"]
+__all__ = ["Queue", "event_digest"]
 
-_REASON_LENGTH = 4096
 _COMMON_DIGITS = 15
-_COMMON_LENGTH = 1024
-"""Options up to this length are remembered: most jobs of a queue have the same."""
 _JOB_FIELDS = 12
 """An id and what `JOB_FIELDS` in scripts/include/take.lua lists."""
 
@@ -35,160 +29,6 @@ _JOB_FIELDS = 12
 def event_digest(source: str, event_id: str) -> bytes:
     """What the duplicate window knows an event by."""
     return blake2b(f"{source}|{event_id}".encode(), digest_size=16).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedJob:
-    """One job as it was taken: everything still as Redis has it."""
-
-    id: str
-    token: str
-    name: str
-    data: bytes
-    options: bytes
-    timestamp: int
-    """When it was added, in ms."""
-    priority: int
-    attempts_made: int
-    attempts_started: int
-    stalls: int
-    deferred_failure: str | None
-    """Why it is to fail without being processed."""
-    scheduler: str | None
-    """The job scheduler that it came from."""
-    stacktrace: bytes | None
-
-    @property
-    def key(self) -> bytes:
-        """The id as Redis has it, even where it is no text."""
-        return self.id.encode(errors="surrogateescape")
-
-    @property
-    def read_options(self) -> Mapping[str, object]:
-        """The options as JSON says; what is no object counts as none."""
-        read = _read_common_options if len(self.options) <= _COMMON_LENGTH else _read_options
-        return read(self.options)
-
-    def check_size(self, limit: int) -> None:
-        """To be done before its data is parsed: what takes longer than a lock lasts would be taken again and again.
-
-        Raises:
-            EventTooLargeError: Its data has more bytes than that.
-        """
-        if len(self.data) > limit:
-            raise EventTooLargeError(
-                f"expected a job of at most {limit:,} bytes, got one of {len(self.data):,}; raise "
-                "HIPPO_MAX_EVENT_BYTES for brokers and workers too, then redrive it"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """How much a take may take, and for how long it holds it."""
-
-    count: int
-    lock: float
-    """Seconds."""
-    max_bytes: int = 16 * 1024 * 1024
-    worker: str = ""
-    """Shown as the job's processor by BullMQ's tools."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What a take brought."""
-
-    jobs: tuple[QueuedJob, ...] = ()
-    broken: tuple[str, ...] = ()
-    """Ids whose job is gone or unreadable; they were put aside."""
-    due_in: float | None = None
-    """In how many seconds the next delayed job is due."""
-    limited_for: float = 0.0
-    """For how many seconds the queue's rate limit lets nothing through."""
-    more: bool = False
-    """More jobs wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one job ended; made by the class methods, one for each way."""
-
-    kind: str
-    job: QueuedJob
-    value: str | bytes = b""
-    stacktrace: str | bytes = b""
-    number: int = 0
-    keep: Retention = Retention()
-
-    @classmethod
-    def completed(cls, job: QueuedJob, result: bytes, *, keep: Retention) -> Outcome:
-        """Done; `result` is JSON."""
-        return cls("completed", job, value=result, keep=keep)
-
-    @classmethod
-    def failed(
-        cls, job: QueuedJob, reason: str, *, stacktrace: str = "[]", attempts: int = 1, keep: Retention = Retention()
-    ) -> Outcome:
-        """A dead letter; `stacktrace` is a JSON list."""
-        return cls("failed", job, value=reason[:_REASON_LENGTH], stacktrace=stacktrace, number=attempts, keep=keep)
-
-    @classmethod
-    def retry(cls, job: QueuedJob, reason: str, *, stacktrace: str, delay: float) -> Outcome:
-        """Failed, and to be tried again after so many seconds."""
-        return cls("retry", job, value=reason[:_REASON_LENGTH], stacktrace=stacktrace, number=math.ceil(delay * 1000))
-
-    @classmethod
-    def later(cls, job: QueuedJob, *, delay: float) -> Outcome:
-        """Put back for so many seconds; no attempt is counted."""
-        return cls("later", job, number=math.ceil(delay * 1000))
-
-    @classmethod
-    def back(cls, job: QueuedJob) -> Outcome:
-        """Put back at the head of the line; no attempt is counted. Of several, give the newest first."""
-        return cls("back", job)
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a batch of outcomes."""
-
-    statuses: tuple[str, ...]
-    """For each outcome `settled`, `lost` (the lock is somebody else's) or `gone` (the job is)."""
-    taken: Taken
-
-
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """Where one event goes."""
-
-    job: QueuedJob
-    event_id: str
-    digest: bytes
-    """Of source and id; empty is not checked against the duplicate window."""
-    services: tuple[Registration, ...]
-    extra: str = ""
-    """Members to add to the options of the copies, as JSON without braces."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """One copy that could not be delivered."""
-
-    service: str
-    event_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """What became of a batch of routings."""
-
-    stale: bool
-    """The registry has moved on: nothing was done, read it again."""
-    statuses: tuple[str, ...] = ()
-    """For each event `routed`, `duplicate`, `lost` or `gone`."""
-    parked: tuple[Parked, ...] = ()
-    taken: Taken = Taken()
 
 
 class Queue:
@@ -344,17 +184,6 @@ class Queue:
         lock = math.ceil(order.lock * 1000)
         taking: list[Argument] = [self._events_stream, token, lock, order.count, order.max_bytes, order.worker]
         return [*taking, self._metrics_minutes]
-
-
-def _read_options(raw: bytes) -> Mapping[str, object]:
-    try:
-        options = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return options if isinstance(options, dict) else {}
-
-
-_read_common_options = lru_cache(maxsize=64)(_read_options)
 
 
 def _keep(keep: Retention) -> tuple[Argument, Argument]:

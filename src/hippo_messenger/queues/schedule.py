@@ -13,9 +13,9 @@ from hippo_messenger.errors import ConfigurationError, RedisError
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.delivery import QueuedJob
 from hippo_messenger.queues.failures import mapped_errors
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
-from hippo_messenger.queues.queue import QueuedJob
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.registration import REGISTRATION_JOB, Registration
 from hippo_messenger.settings import Settings

@@ -6,7 +6,8 @@ import asyncio
 import logging
 
 from hippo_messenger.observer import Observer
-from hippo_messenger.queues.queue import Queue, QueuedJob
+from hippo_messenger.queues.delivery import QueuedJob
+from hippo_messenger.queues.queue import Queue
 
 __all__ = ["Upkeep"]
 

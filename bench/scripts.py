@@ -1,0 +1,161 @@
+"""What each script call costs Redis: publish, route to three services, take and settle, by the server's own count.
+
+    make bench-scripts
+    make bench-scripts ARGS="--events 5000 --runs 1 --no-events-stream"
+
+One process, one call at a time, a server of its own: what is counted is what the server spends in scripts, so that a
+change to one of them shows even where the machine is busy. The least of several runs counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+
+import redis.asyncio
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench.server import Server, machine
+from hippo_messenger.catalogue.golden_hippo import OrderSuccess
+from hippo_messenger.catalogue.model import to_wire
+from hippo_messenger.envelope import encode, new_event_id
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.delivery import Order, Outcome, QueuedJob, Routing
+from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.publisher import Publication, Publisher
+from hippo_messenger.queues.queue import Queue, event_digest
+from hippo_messenger.registration import Registration, Retention
+from hippo_messenger.settings import Settings
+
+SERVICES = ("account", "shipping", "notification")
+KEEP = Retention(age=3600, count=1000)
+PUBLISHED, ROUTED, SETTLED = 200, 100, 200
+"""Jobs a call."""
+
+
+class Bus:
+    """The calls of one broker and three workers, one after the other."""
+
+    def __init__(self, url: str, *, events_stream: bool) -> None:
+        self._settings = Settings(prefix=f"{{bench-{secrets.token_hex(4)}}}", events_stream=events_stream)
+        self.connection = Connection.of(url, settings=self._settings)
+        self._caller = Caller(self.connection, observer=Observer())
+        self._layout = Layout(self._settings.prefix)
+        self._publisher = Publisher(self._caller, self._layout, own_queue="order", settings=self._settings)
+        self._listeners = tuple(Registration(name, frozenset({"ORDER_SUCCESS"})) for name in SERVICES)
+        self._version = 0
+
+    async def register(self) -> None:
+        key = self._layout.registry_version
+        await self.connection.execute("SET", key, 1)
+        self._version = 1
+
+    async def publish(self, number: int) -> None:
+        data = to_wire(OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com"))
+        data = data[:-1] + b',"filler":"' + b"x" * (400 - len(data)) + b'"}'
+        for first in range(0, number, PUBLISHED):
+            ids = [new_event_id() for _ in range(first, min(first + PUBLISHED, number))]
+            await self._publisher.publish_many(
+                Publication(
+                    name="ORDER_SUCCESS",
+                    data=encode(event_id=event_id, source="order", event_type="ORDER_SUCCESS", data=data),
+                    options='{"attempts":1}',
+                    event_id=event_id,
+                )
+                for event_id in ids
+            )
+
+    async def route(self, number: int) -> None:
+        queue, order = self._queue("broker"), Order(ROUTED, lock=5)
+        jobs = (await queue.take(order)).jobs
+        while jobs:
+            routed = await queue.route(
+                [Routing(job, job.id, event_digest("order", job.id), self._listeners) for job in jobs],
+                order,
+                layout=self._layout,
+                version=self._version,
+                window=600,
+                keep=KEEP,
+            )
+            assert set(routed.statuses) == {"routed"}, routed
+            jobs = routed.taken.jobs
+
+    async def settle(self, number: int) -> None:
+        for service in SERVICES:
+            queue, order = self._queue(service), Order(SETTLED, lock=30)
+            jobs: Sequence[QueuedJob] = (await queue.take(order)).jobs
+            done = len(jobs)
+            while jobs:
+                settled = await queue.settle([Outcome.completed(job, b"null", keep=KEEP) for job in jobs], order)
+                jobs = settled.taken.jobs
+                done += len(jobs)
+            assert done == number, done
+
+    def _queue(self, name: str) -> Queue:
+        return Queue(
+            self.connection,
+            self._layout.queue(name),
+            caller=self._caller,
+            events_stream=self._settings.events_stream,
+            metrics_minutes=self._settings.metrics_minutes,
+        )
+
+
+async def measured(program: str, *, events: int, events_stream: bool) -> dict[str, float]:
+    """Microseconds an event that the server spent in scripts, step by step."""
+    figures: dict[str, float] = {}
+    async with Server(program, append_only=False) as server, redis.asyncio.Redis.from_url(server.url) as client:
+        bus = Bus(server.url, events_stream=events_stream)
+        await bus.register()
+        steps: dict[str, Callable[[int], Awaitable[None]]] = {
+            "publish": bus.publish,
+            "route": bus.route,
+            "take and settle": bus.settle,
+        }
+        for _ in range(2):  # the first time, nothing is kept yet that has to make room
+            for name, step in steps.items():
+                await client.config_resetstat()
+                await step(events)
+                stats = await client.info("commandstats")
+                figures[name] = sum(stats.get(f"cmdstat_{word}", {"usec": 0})["usec"] for word in ("evalsha", "eval"))
+                figures[name] /= events
+        await bus.connection.close()
+    figures["all"] = sum(figures.values())
+    return figures
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
+    asked = parser.parse_args()
+    if not asked.server:
+        raise SystemExit("no redis-server on PATH; name one with --server")
+    table = Table(title="Redis µs an event, three services", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for name in ("publish", "route", "take and settle", "all"):
+        table.add_column(name, justify="right")
+    for events_stream in (True, False):
+        runs = [
+            await measured(asked.server, events=asked.events, events_stream=events_stream) for _ in range(asked.runs)
+        ]
+        least = {name: min(run[name] for run in runs) for name in runs[0]}
+        table.add_row(
+            f"events stream {'on' if events_stream else 'off'}", *(f"{value:.1f}" for value in least.values())
+        )
+    console = Console()
+    console.print(machine(asked.server), highlight=False, soft_wrap=True)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
