@@ -146,7 +146,8 @@ def ADD(  # noqa: N802 - reads as a constant in the tests
     job: str, *, delay: int = 0, priority: int = 0, lifo: bool = False, copy: str = "", data: str = DATA
 ) -> tuple[Argument, ...]:
     """The arguments of publish for one job."""
-    return (job, "ORDER_SUCCESS", data, OPTS, delay, priority, "RPUSH" if lifo else "LPUSH", copy, f"digest-{job}")
+    push = "RPUSH" if lifo else "LPUSH"
+    return ("ORDER_SUCCESS", OPTS, delay, priority, push, copy, 1, job, data, f"digest-{job}")
 
 
 def order(count: int, *, token: str = TOKEN) -> list[Argument]:
@@ -156,13 +157,13 @@ def order(count: int, *, token: str = TOKEN) -> list[Argument]:
 def outcome(
     kind: str, job: str, *, token: str = TOKEN, value: str = "", number: int = 0, age: str = "", count: str = ""
 ) -> list[Argument]:
-    return [kind, job, token, value, "[]", number, age, count]
+    return [kind, token, value, "[]", number, age, count, 1, job]
 
 
 def taken_ids(taken: object) -> list[bytes]:
     """The ids in what include/take.lua returns."""
     assert isinstance(taken, list)
-    return list(taken[0][::12])
+    return list(taken[0][::6])
 
 
 @dataclass(frozen=True)
@@ -202,9 +203,9 @@ def _route(bench: Bench) -> Call:
     keys = (*layout.broker.all, layout.registry_version, layout.seen)
     keys += (*layout.queue("account").all, *layout.queue("shipping").all)
     words: list[Argument] = [*order(1, token="new"), 7, 600_000, 3600, 1000, 2, "account", OPTS, "shipping", OPTS]
-    words += [2, 1, 2, '{"deliveredTo":["account","shipping"]}', 3]
-    for job in ("held-1", "held-2", "held-3"):
-        words += [job, TOKEN, job, f"digest-{job}", '"priority":3' if job == "held-3" else ""]
+    words += [1, 2, 1, 2, '{"deliveredTo":["account","shipping"]}']
+    words += [1, TOKEN, "", 2, "held-1", "", "digest-held-1", "held-2", "held-2", "digest-held-2"]
+    words += [1, TOKEN, '"priority":3', 1, "held-3", "", "digest-held-3"]
     return Call("route", keys, tuple(words))
 
 

@@ -251,9 +251,9 @@ async def test_thousands_are_settled_and_trimmed(many: tuple[Bench, list[str]]) 
 async def test_thousands_are_routed(many: tuple[Bench, list[str]]) -> None:
     bench, jobs = many
     call = CALLS["route"](bench)
-    words = [*call.arguments[:7], 0, *call.arguments[8:16], 2, 1, 2, "{}", MANY]
+    words = [*call.arguments[:7], 0, *call.arguments[8:16], 1, 2, 1, 2, "{}", 1, TOKEN, "", MANY]
     for job in jobs:
-        words += [job, TOKEN, job, f"digest-{job}", ""]
+        words += [job, "", f"digest-{job}"]
     assert bench.run("route", call.keys, words)[2] == [b"routed"] * MANY
     assert all(bench.redis.llen(bench.key("wait", queue=service)) == MANY for service in ("account", "shipping"))
 

@@ -29,10 +29,8 @@ class QueuedJob:
     options: bytes
     timestamp: int
     """When it was added, in ms."""
-    priority: int
     attempts_made: int
     attempts_started: int
-    stalls: int
     deferred_failure: str | None
     """Why it is to fail without being processed."""
     scheduler: str | None

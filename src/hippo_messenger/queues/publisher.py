@@ -43,11 +43,10 @@ class Publication:
     digest: bytes = b""
     """What the duplicate window knows the direct copy by."""
 
-    def arguments(self) -> tuple[Argument, ...]:
-        """As scripts/publish.lua wants them."""
+    def kind(self) -> tuple[Argument, ...]:
+        """What jobs that are alike share, as scripts/publish.lua wants it."""
         push = "RPUSH" if self.lifo else "LPUSH"
-        head = (self.event_id, self.name, self.data, self.options)
-        return (*head, self.delay, self.priority, push, self.own_options, self.digest)
+        return (self.name, self.options, self.delay, self.priority, push, self.own_options)
 
 
 @dataclass(eq=False, slots=True)
@@ -148,7 +147,11 @@ class Publisher:
         settings = self._settings
         stream = b"1" if settings.events_stream else b"0"
         arguments: list[Argument] = [stream, round(settings.deduplication_window * 1000)]
-        arguments += itertools.chain.from_iterable(pending.publication.arguments() for pending in batch)
+        for kind, alike in itertools.groupby((pending.publication for pending in batch), key=Publication.kind):
+            run = list(alike)
+            arguments += (*kind, len(run))
+            for publication in run:
+                arguments += (publication.event_id, publication.data, publication.digest)
         reply = await self._caller.call("publish", self._keys, arguments, patience=settings.call_timeout)
         texts = [value.decode(errors="replace") for value in cast("list[bytes]", reply)]
         for pending, job_id, status in zip(batch, texts[::2], texts[1::2], strict=True):

@@ -10,20 +10,22 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection, WaitingLine
 from hippo_messenger.queues.delivery import Order, Outcome, Parked, QueuedJob, Routed, Routing, Settled, Taken
 from hippo_messenger.queues.layout import Layout, QueueKeys
-from hippo_messenger.registration import Retention
+from hippo_messenger.registration import Registration, Retention
 
 __all__ = ["Queue", "event_digest"]
 
 _COMMON_DIGITS = 15
-_JOB_FIELDS = 12
-"""An id and what `JOB_FIELDS` in scripts/include/take.lua lists."""
+_JOB_FIELDS = 6
+"""What `flat` in scripts/include/take.lua says of each job."""
+_FIRST_TRY: tuple[None, bytes, None, None, None] = (None, b"1", None, None, None)
+"""What its `history` leaves out."""
 
 
 def event_digest(source: str, event_id: str) -> bytes:
@@ -67,10 +69,9 @@ class Queue:
         """End jobs, each in its own way, and take the next. A job that was lost meanwhile is left to who holds it."""
         token = self._token()
         arguments = self._order(token, order)
-        for outcome in outcomes:
-            words = (_writable(outcome.value), outcome.stacktrace)
-            arguments += (outcome.kind, outcome.job.key, outcome.job.token, *words)
-            arguments += (outcome.number, *_keep(outcome.keep))
+        for ending, run in itertools.groupby(outcomes, key=_ending):
+            ids = [outcome.job.key for outcome in run]
+            arguments += (*ending, len(ids), *ids)
         reply = await self._call("settle", self._keys.all, arguments)
         return Settled(statuses=_texts(reply[1]), taken=_taken(token, reply[0]))
 
@@ -95,20 +96,13 @@ class Queue:
         for entry in services:
             keys += layout.queue(entry.service).all
             arguments += (entry.service, entry.job_options)
-        places = {entry.service: place for place, entry in enumerate(services, start=1)}
-        grouped = _by_services(routings)
-        for names, group in grouped.items():
-            arguments += (len(names), *(places[name] for name in names), _delivered_to(names), len(group))
-            for routing in group:
-                arguments += (routing.job.key, routing.job.token, routing.event_id, routing.digest, routing.extra)
+        arguments += _routes(routings, services)
         reply = await self._call("route", keys, arguments)
         if reply[0] == b"stale":
             return Routed(stale=True)
-        in_order = [routing.job.id for group in grouped.values() for routing in group]
-        by_job = dict(zip(in_order, _texts(reply[1]), strict=True))
         return Routed(
             stale=False,
-            statuses=tuple(by_job[routing.job.id] for routing in routings),
+            statuses=_texts(reply[1]),
             parked=tuple(Parked(*parked) for parked in _triples(_texts(reply[2]))),
             taken=_taken(token, reply[0]),
         )
@@ -190,11 +184,32 @@ def _keep(keep: Retention) -> tuple[Argument, Argument]:
     return "" if keep.age is None else keep.age, "" if keep.count is None else keep.count
 
 
-def _by_services(routings: Iterable[Routing]) -> dict[tuple[str, ...], list[Routing]]:
-    groups: dict[tuple[str, ...], list[Routing]] = {}
-    for routing in routings:
-        groups.setdefault(tuple(entry.service for entry in routing.services), []).append(routing)
-    return groups
+def _ending(outcome: Outcome) -> tuple[Argument, ...]:
+    """What jobs that end alike share, as scripts/settle.lua wants it."""
+    words = (_writable(outcome.value), outcome.stacktrace)
+    return (outcome.kind, outcome.job.token, *words, outcome.number, *_keep(outcome.keep))
+
+
+def _routes(routings: Sequence[Routing], services: Sequence[Registration]) -> list[Argument]:
+    """Where events go, as scripts/route.lua wants it: the sets of routes, then runs of events that share one."""
+    places = {entry.service: place for place, entry in enumerate(services, start=1)}
+    sets: dict[tuple[str, ...], int] = {}
+    runs: list[Argument] = []
+    for (entries, token, extra), alike in itertools.groupby(routings, key=_run):
+        events = list(alike)
+        place = sets.setdefault(tuple(entry.service for entry in entries), len(sets) + 1)
+        runs += (place, token, extra, len(events))
+        for routing in events:
+            event_id = "" if routing.event_id == routing.job.id else routing.event_id
+            runs += (routing.job.key, event_id, routing.digest)
+    arguments: list[Argument] = [len(sets)]
+    for names in sets:
+        arguments += (len(names), *(places[name] for name in names), _delivered_to(names))
+    return arguments + runs
+
+
+def _run(routing: Routing) -> tuple[tuple[Registration, ...], str, str]:
+    return routing.services, routing.job.token, routing.extra
 
 
 def _delivered_to(names: Iterable[str]) -> str:
@@ -215,9 +230,9 @@ def _triples(values: Sequence[str]) -> Iterable[tuple[str, str, str]]:
 
 
 def _taken(token: str, reply: object) -> Taken:
-    flat, broken, due_in, limited_for, more = cast("tuple[list[bytes | None], list[bytes], int, int, int]", reply)
+    flat, broken, due_in, limited_for, more = cast("tuple[list[Any], list[bytes], int, int, int]", reply)
     return Taken(
-        jobs=tuple(_job(token, flat[at : at + _JOB_FIELDS]) for at in range(0, len(flat), _JOB_FIELDS)),
+        jobs=tuple(_job(token, *flat[at : at + _JOB_FIELDS]) for at in range(0, len(flat), _JOB_FIELDS)),
         broken=_texts(broken),
         due_in=due_in / 1000 if due_in >= 0 else None,
         limited_for=limited_for / 1000,
@@ -225,27 +240,33 @@ def _taken(token: str, reply: object) -> Taken:
     )
 
 
-def _job(token: str, fields: Sequence[bytes | None]) -> QueuedJob:
-    job_id, name, data, options, timestamp, priority, made, started, stalls, deferred, scheduler, stacktrace = fields
+def _job(
+    token: str,
+    job_id: bytes,
+    name: bytes,
+    data: bytes,
+    options: bytes | None,
+    timestamp: bytes | None,
+    history: list[bytes | None] | None,
+) -> QueuedJob:
+    made, started, deferred, scheduler, stacktrace = history or _FIRST_TRY
     return QueuedJob(
         id=_text(job_id),
         token=token,
         name=_text(name),
-        data=data or b"",
+        data=data,
         options=options or b"{}",
         timestamp=_number(timestamp),
-        priority=_number(priority),
         attempts_made=_number(made),
         attempts_started=_number(started),
-        stalls=_number(stalls),
         deferred_failure=None if deferred is None else _text(deferred),
         scheduler=None if scheduler is None else _text(scheduler),
         stacktrace=stacktrace,
     )
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="surrogateescape")
+def _text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")
 
 
 def _number(value: bytes | None) -> int:

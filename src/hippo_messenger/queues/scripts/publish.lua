@@ -2,8 +2,8 @@
 
   KEYS  block of the queue; block of the sender's own queue; base of the duplicate window
   ARGV  1 again ('1': a repeat of a call whose reply was lost)  2 events stream ('1')  3 window (ms)
-        then for each job: id ('' takes the next number), name, data, opts, delay (ms), priority, push,
-        opts of the direct copy ('' is no copy), digest of source and id
+        then runs of jobs that are alike: name, opts, delay (ms), priority, push, opts of the direct copy ('' is no copy), how
+        many; for each: id ('' takes the next number), data, digest of source and id
   Result  {'ok', for each job: its id, and 'added', 'known' or what is wrong with it} or a refusal (include/queue.lua)
   Atomic  the job and its direct copy: both or none. One bad job harms no other.
   Repeat  does no harm: a job whose id is known is not added again.
@@ -14,10 +14,25 @@
 
 local queue, own, seen = queue_at(1), queue_at(15), KEYS[29]
 local again, stream, window = ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3])
-local PARAMETERS = 9
 
-local copies = false
-for at = 4, #ARGV, PARAMETERS do copies = copies or ARGV[at + 7] ~= '' end
+-- The jobs in the order given.
+local function read_jobs_to_add()
+  local jobs, at = {}, 4
+  while at <= #ARGV do
+    local name, opts, delay, priority = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+    local push, copy_opts, last = ARGV[at + 4], ARGV[at + 5], at + 6 + 3 * tonumber(ARGV[at + 6])
+    for place = at + 7, last, 3 do
+      local id = ARGV[place]
+      jobs[#jobs + 1] = {id = id, key = id ~= '' and queue.base .. id, name = name, data = ARGV[place + 1], opts = opts,
+        delay = delay, priority = priority, push = push, copy_opts = copy_opts ~= '' and copy_opts, digest = ARGV[place + 2]}
+    end
+    at = last + 1
+  end
+  return jobs
+end
+
+local jobs, copies = read_jobs_to_add(), false
+for _, job in ipairs(jobs) do copies = copies or job.copy_opts end
 local now = clock()
 local refused = refusal(queue_misfit(queue))
 if refused then return refused end
@@ -31,55 +46,76 @@ if copies and not own_corrupt then
   own_meta.stream = stream
 end
 
-local written, keys = {}, {}
-for at = 4, #ARGV, PARAMETERS do
-  if ARGV[at] ~= '' then keys[#keys + 1] = queue.base .. ARGV[at] end
+-- Whether nothing stands where jobs are to go; asked once for all, since it is nearly always so.
+local function is_all_new()
+  local keys, ids = {}, {}
+  for _, job in ipairs(jobs) do
+    if job.key then
+      if ids[job.id] then return false end
+      ids[job.id] = true
+      keys[#keys + 1] = job.key
+    end
+  end
+  return not some_exist(keys)
 end
-local all_are_new = not some_exist(keys)
+local all_are_new = is_all_new()
 
 -- Why a job can't be added, or nil; 'known' is no fault.
-local function obstacle(id, data, copy)
-  if copy and own_corrupt then return own_corrupt end
-  if id == '' then return nil end
-  local key = queue.base .. id
-  if all_are_new and not written[key] then return nil end
+local function obstacle(job)
+  if job.copy_opts and own_corrupt then return own_corrupt end
+  local key = job.key
+  if not key or all_are_new then return nil end
   local held = rcall('TYPE', key).ok
   if held == 'none' then return nil end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
-  if not is_same_event(key, data) then return 'taken' end
+  if not is_same_event(key, job.data) then return 'taken' end
   -- What the lost call added may have failed meanwhile.
-  if again and rcall('HGET', key, 'data') == data then return 'known' end
-  if rcall('ZSCORE', queue.failed, id) then return 'failed' end
+  if again and rcall('HGET', key, 'data') == job.data then return 'known' end
+  if rcall('ZSCORE', queue.failed, job.id) then return 'failed' end
   return 'known'
 end
 
-local function add_own_copy(job, opts, digest)
+local function add_own_copy(job)
   local key = own.base .. job.id
-  if rcall('TYPE', key).ok ~= 'none' or first_seen(seen, window, now, {digest .. 'self'})[1] == false then return end
+  if rcall('TYPE', key).ok ~= 'none' then return end
+  if first_seen(seen, window, now, {job.digest .. 'self'})[1] == false then return end
   ensure_max_events(own, own_meta)
   rcall('INCR', own.id)
-  add_job(own, own_meta, now, {id = job.id, name = job.name, data = job.data, opts = opts, delay = job.delay,
-    priority = job.priority, push = 'LPUSH'})
+  add_job(own, own_meta, now, {id = job.id, key = key, name = job.name, data = job.data, opts = job.copy_opts,
+    delay = job.delay, priority = job.priority, push = 'LPUSH'})
+end
+
+-- The counter is raised once for all; a number that a job takes is its own place among them.
+local number, numbered = 0, 0
+if all_are_new then
+  for _, job in ipairs(jobs) do
+    if not obstacle(job) then numbered = numbered + 1 end
+  end
+  if numbered > 0 then number = rcall('INCRBY', queue.id, numbered) - numbered end
+end
+local function next_number()
+  if not all_are_new then return rcall('INCR', queue.id) end
+  number = number + 1
+  return number
 end
 
 local result = {'ok'}
-for at = 4, #ARGV, PARAMETERS do
-  local copy_opts, digest = ARGV[at + 7], ARGV[at + 8]
-  local job = {id = ARGV[at], name = ARGV[at + 1], data = ARGV[at + 2], opts = ARGV[at + 3],
-    delay = tonumber(ARGV[at + 4]), priority = tonumber(ARGV[at + 5]), push = ARGV[at + 6]}
-  local reason = obstacle(job.id, job.data, copy_opts ~= '')
+for _, job in ipairs(jobs) do
+  local reason = obstacle(job)
   if not reason then
     ensure_max_events(queue, meta)
-    local number = rcall('INCR', queue.id)
-    if job.id == '' then job.id = string.format('%.0f', number) end
-    written[queue.base .. job.id] = true
+    local place = next_number()
+    if not job.key then
+      job.id = string.format('%.0f', place)
+      job.key = queue.base .. job.id
+    end
     add_job(queue, meta, now, job)
   elseif reason == 'known' and not again then
     ensure_max_events(queue, meta)
     rcall('INCR', queue.id)
     emit(queue, meta, 'duplicated', 'jobId', job.id)
   end
-  if copy_opts ~= '' and (not reason or reason == 'known') then add_own_copy(job, copy_opts, digest) end
+  if job.copy_opts and (not reason or reason == 'known') then add_own_copy(job) end
   result[#result + 1] = job.id
   result[#result + 1] = reason or 'added'
 end

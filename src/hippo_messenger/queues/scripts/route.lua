@@ -4,9 +4,10 @@
   ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''  8 minutes of metrics
         9 registry version that the routes were made from  10 window (ms)  11, 12 age (s or '') and count of completed jobs to keep
         13 number of services; for each: its name, the options of its copies (JSON)
-        then groups of events with the same routes: number of routes, their places in the list of services, return value (JSON),
-        number of events, for each: id, token, event id, digest of source and event id ('' is not checked),
-        members to add to the copies' options (JSON without the opening brace, or '')
+        then how many sets of routes; for each: number of routes, their places in the list of services, return value (JSON)
+        then runs of events: place of their set of routes, token, members to add to the copies' options (JSON without the
+        opening brace, or ''), how many; for each: id, event id ('' where it is the same), digest of source and event id
+        ('' is not checked)
   Result  {'ok', what include/take.lua returns, for each event: 'routed', 'duplicate', 'lost' or 'gone', parked copies: service, event id, reason}
           or {'stale', version} or a refusal (include/queue.lua)
   Atomic  each event: all its copies and the end of its job, or none of it. A service queue that can't be written
@@ -51,24 +52,44 @@ for place = 1, tonumber(argument()) do
   services[place] = service
 end
 
+local sets = {}
+for place = 1, tonumber(argument()) do
+  local set = {routes = {}}
+  for at = 1, tonumber(argument()) do set.routes[at] = services[tonumber(argument())] end
+  set.returned = argument()
+  sets[place] = set
+end
+
 -- First everything is read: what is ours, and what it says. Nothing is written yet.
+local function read_run(events)
+  local set, token, extra, number = sets[tonumber(argument())], argument(), argument(), tonumber(argument())
+  for at = cursor + 1, cursor + 3 * number, 3 do
+    local id, event_id = ARGV[at], ARGV[at + 1]
+    events[#events + 1] = {id = id, key = broker.base .. id, token = token, event_id = event_id == '' and id or event_id,
+      digest = ARGV[at + 2], extra = extra, set = set}
+  end
+  cursor = cursor + 3 * number
+end
+
+local function read_holders(events)
+  local locks, holders = {}, {}
+  for at, event in ipairs(events) do locks[at] = event.key .. ':lock' end
+  in_slices(locks, function(...)
+    for _, holder in ipairs(rcall('MGET', ...)) do holders[#holders + 1] = holder end
+  end)
+  return holders
+end
+
 local events = {}
-while cursor < #ARGV do
-  local routes = {}
-  for at = 1, tonumber(argument()) do routes[at] = services[tonumber(argument())] end
-  local returned = argument()
-  for _ = 1, tonumber(argument()) do
-    local event = {id = argument(), token = argument(), event_id = argument(), digest = argument(), extra = argument(),
-      routes = routes, returned = returned}
-    local key = broker.base .. event.id
-    if rpcall('GET', key .. ':lock') ~= event.token then
-      event.status = 'lost'
-    else
-      local fields = rpcall('HMGET', key, 'name', 'data', 'priority')
-      if fields.err or not fields[1] or not fields[2] then event.status = 'gone' end
-      event.name, event.data, event.priority = fields[1], fields[2], priority_in(fields[3])
-    end
-    events[#events + 1] = event
+while cursor < #ARGV do read_run(events) end
+for at, holder in ipairs(read_holders(events)) do
+  local event = events[at]
+  if holder ~= event.token then
+    event.status = 'lost'
+  else
+    local fields = rpcall('HMGET', event.key, 'name', 'data', 'priority')
+    if fields.err or not fields[1] or not fields[2] then event.status = 'gone' end
+    event.name, event.data, event.priority = fields[1], fields[2], priority_in(fields[3])
   end
 end
 
@@ -105,20 +126,34 @@ local function park(event, service, reason)
   parked[#parked + 1] = reason
 end
 
-local written = {}
-local keys = {}
-for _, event in ipairs(events) do
-  for _, service in ipairs(not event.status and not event.duplicate and event.routes or {}) do
-    if not service.misfit then keys[#keys + 1] = service.queue.base .. event.event_id end
-  end
+-- The keys of an event's copies, in the order of its routes; false where the service can't be written.
+local function keys_of_copies(event)
+  local keys, id = {}, event.event_id
+  for at, service in ipairs(event.set.routes) do keys[at] = not service.misfit and service.queue.base .. id end
+  return keys
 end
-local all_are_new = not some_exist(keys)
+
+-- Whether nothing stands where copies are to go; asked once for all, since it is nearly always so.
+local function is_all_new()
+  local keys, ids = {}, {}
+  for _, event in ipairs(events) do
+    if not event.status and not event.duplicate then
+      if ids[event.event_id] then return false end
+      ids[event.event_id] = true
+      event.keys = keys_of_copies(event)
+      for _, key in ipairs(event.keys) do
+        if key then keys[#keys + 1] = key end
+      end
+    end
+  end
+  return not some_exist(keys)
+end
+local all_are_new = is_all_new()
 
 -- Why this copy can't be written, or nil; 'known' is no fault.
-local function obstacle(service, event)
+local function obstacle(service, key, event)
   if service.misfit then return service.misfit end
-  local key = service.queue.base .. event.event_id
-  if all_are_new and not written[key] then return nil end
+  if all_are_new then return nil end
   local held = rcall('TYPE', key).ok
   if held == 'none' then return nil end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
@@ -131,14 +166,16 @@ end
 
 local function deliver(event)
   local delivered, held_up = {}, {}
-  for _, service in ipairs(event.routes) do
-    local reason = obstacle(service, event)
+  local copy = {id = event.event_id, name = event.name, data = event.data, delay = 0, priority = event.priority,
+    push = 'LPUSH'}
+  local keys = event.keys or keys_of_copies(event)
+  for at, service in ipairs(event.set.routes) do
+    local reason = obstacle(service, keys[at], event)
     if not reason then
       ensure_max_events(service.queue, service.meta)
       service.added = (service.added or 0) + 1
-      written[service.queue.base .. event.event_id] = true
-      add_job(service.queue, service.meta, now, {id = event.event_id, name = event.name, data = event.data,
-        opts = with_members(service.opts, event.extra), delay = 0, priority = event.priority, push = 'LPUSH'})
+      copy.key, copy.opts = keys[at], with_members(service.opts, event.extra)
+      add_job(service.queue, service.meta, now, copy)
     elseif reason == 'known' then
       ensure_max_events(service.queue, service.meta)
       emit(service.queue, service.meta, 'duplicated', 'jobId', event.event_id)
@@ -148,7 +185,7 @@ local function deliver(event)
     end
     if not reason or reason == 'known' then delivered[#delivered + 1] = service.name end
   end
-  if #held_up == 0 then return event.returned end
+  if #held_up == 0 then return event.set.returned end
   local value = {parkedFor = held_up}
   if #delivered > 0 then value.deliveredTo = delivered end
   return cjson.encode(value)
@@ -159,7 +196,7 @@ trim_events(broker, meta)
 local touched = {}
 for _, event in ipairs(events) do
   event.returned = event.duplicate and '{"duplicate":true}' or not event.status and deliver(event) or nil
-  for _, service in ipairs(event.returned and not event.duplicate and event.routes or {}) do touched[service] = true end
+  for _, service in ipairs(event.returned and not event.duplicate and event.set.routes or {}) do touched[service] = true end
 end
 for service in pairs(touched) do
   if service.meta then
@@ -169,21 +206,31 @@ for service in pairs(touched) do
   end
 end
 
-local sources = {}
-for at, event in ipairs(events) do sources[at] = {id = event.id, token = event.token} end
-release(broker, sources)
-meta.some_have_children = some_have_children(broker, sources)
+local unread = {}
+for _, event in ipairs(events) do
+  if event.status == 'gone' then unread[event] = true end
+end
+release(broker, events)
+meta.some_have_children = some_have_children(events)
+local endings = {}
+local function ending_of(event)
+  local ending = endings[event.returned]
+  if not ending then
+    ending = {set = 'completed', field = 'returnvalue', value = event.returned, keep = keep}
+    endings[event.returned] = ending
+  end
+  return ending
+end
+
 local statuses, ended = {}, {completed = 0, failed = 0}
 for at, event in ipairs(events) do
-  local status = sources[at].status
-  if not status and event.status == 'gone' then
+  local status = event.status
+  if not status and unread[event] then
     if event.name or event.data then fail_torn(broker, meta, now, event.id, 'active') end
     status = 'gone'
   elseif not status then
-    local job = {id = event.id, set = 'completed', field = 'returnvalue', value = event.returned, keep = keep,
-      found = sources[at].found}
-    finish(broker, meta, now, job)
-    ended[job.set] = ended[job.set] + 1
+    local set = finish(broker, meta, now, event, ending_of(event))
+    ended[set] = ended[set] + 1
     status = event.duplicate and 'duplicate' or 'routed'
   end
   statuses[at] = status

@@ -2,7 +2,8 @@
 
   KEYS  block of the queue
   ARGV  1 again  2 events stream  3 token  4 lock (ms)  5 how many to take  6 how many bytes  7 worker name or ''  8 minutes of metrics
-        then for each job: outcome, id, token, value, stacktrace, number, age to keep (s or ''), count to keep or ''
+        then runs of jobs that end alike: outcome, token, value, stacktrace, number, age to keep (s or ''), count to keep
+        or '', how many, their ids
           completed  value: return value (JSON)
           failed     value: reason; stacktrace: JSON list; number: attempts allowed
           retry      value: reason; stacktrace: JSON list; number: delay (ms)
@@ -26,46 +27,59 @@ if refused then return refused end
 local now = clock()
 local meta = read_meta(queue)
 meta.stream = ARGV[2] == '1'
-local FIRST, PARAMETERS = 9, 8
 
-local function delay_job(id, delay)
-  rcall('HSET', queue.base .. id, 'delay', delay)
-  add_delayed(queue, meta, id, now + delay)
+-- The jobs in the order given, each with the run that says how it ends.
+local function read_jobs_to_settle()
+  local jobs, at = {}, 9
+  while at <= #ARGV do
+    local run = {outcome = ARGV[at], token = ARGV[at + 1], value = ARGV[at + 2], stacktrace = ARGV[at + 3],
+      number = tonumber(ARGV[at + 4]) or 0, policy = ARGV[at + 5] .. '/' .. ARGV[at + 6],
+      keep = {age = tonumber(ARGV[at + 5]), count = tonumber(ARGV[at + 6])}}
+    if run.outcome == 'completed' then
+      run.set, run.field = 'completed', 'returnvalue'
+    elseif run.outcome == 'failed' then
+      run.set, run.field, run.attempts = 'failed', 'failedReason', run.number
+    end
+    local last = at + 7 + tonumber(ARGV[at + 7])
+    for place = at + 8, last do
+      local id = ARGV[place]
+      jobs[#jobs + 1] = {id = id, key = queue.base .. id, token = run.token, run = run}
+    end
+    at = last + 1
+  end
+  return jobs
+end
+
+local function delay_job(job, delay)
+  rcall('HSET', job.key, 'delay', delay)
+  add_delayed(queue, meta, job.id, now + delay)
   meta.delayed_some = true
 end
 
-local function priority_of(id) return priority_in(rcall('HGET', queue.base .. id, 'priority')) end
+local function priority_of(job) return priority_in(rcall('HGET', job.key, 'priority')) end
 
-local function is_lifo(id)
-  local fine, opts = pcall(cjson.decode, rcall('HGET', queue.base .. id, 'opts') or '')
+local function is_lifo(job)
+  local fine, opts = pcall(cjson.decode, rcall('HGET', job.key, 'opts') or '')
   return fine and type(opts) == 'table' and opts.lifo == true
 end
 
 local outcomes, ended = {}, {completed = 0, failed = 0}
 
-local function finish_and_count(job)
-  finish(queue, meta, now, job)
-  ended[job.set] = ended[job.set] + 1
+function outcomes.completed(job, run)
+  local set = finish(queue, meta, now, job, run)
+  ended[set] = ended[set] + 1
 end
 
-function outcomes.completed(job)
-  finish_and_count({id = job.id, set = 'completed', field = 'returnvalue', value = job.value, keep = job.keep,
-    found = job.found})
-end
+outcomes.failed = outcomes.completed
 
-function outcomes.failed(job)
-  finish_and_count({id = job.id, set = 'failed', field = 'failedReason', value = job.value, keep = job.keep,
-    stacktrace = job.stacktrace, attempts = job.number, found = job.found})
-end
-
-function outcomes.retry(job)
-  rcall('HSET', queue.base .. job.id, 'failedReason', job.value, 'stacktrace', job.stacktrace)
-  count_attempt(queue, job)
-  if job.number > 0 then return delay_job(job.id, job.number) end
-  local priority = priority_of(job.id)
+function outcomes.retry(job, run)
+  rcall('HSET', job.key, 'failedReason', run.value, 'stacktrace', run.stacktrace)
+  count_attempt(job)
+  if run.number > 0 then return delay_job(job, run.number) end
+  local priority = priority_of(job)
   if priority > 0 then
     add_prioritized(queue, job.id, priority)
-  elseif is_lifo(job.id) then
+  elseif is_lifo(job) then
     rcall('RPUSH', queue.wait, job.id)
   else
     line_up(meta, job.id)
@@ -74,10 +88,10 @@ function outcomes.retry(job)
   meta.returned_some = true
 end
 
-function outcomes.later(job) delay_job(job.id, job.number) end
+function outcomes.later(job, run) delay_job(job, run.number) end
 
 function outcomes.back(job)
-  local priority = priority_of(job.id)
+  local priority = priority_of(job)
   if priority > 0 then
     rcall('ZADD', queue.prioritized, priority * 0x100000000, job.id)
   else
@@ -98,28 +112,23 @@ local function trim(outcome)
   trims[outcome] = nil
 end
 
-local jobs = {}
-for at = FIRST, #ARGV, PARAMETERS do
-  jobs[#jobs + 1] = {outcome = ARGV[at], id = ARGV[at + 1], token = ARGV[at + 2], value = ARGV[at + 3],
-    stacktrace = ARGV[at + 4], number = tonumber(ARGV[at + 5]) or 0, policy = ARGV[at + 6] .. '/' .. ARGV[at + 7],
-    keep = {age = tonumber(ARGV[at + 6]), count = tonumber(ARGV[at + 7])}}
-end
-
 local function settle(job)
-  local ends = job.outcome == 'completed' or job.outcome == 'failed'
-  if ends and trims[job.outcome] and trims[job.outcome].policy ~= job.policy then trim(job.outcome) end
-  outcomes[job.outcome](job)
-  if ends and job.keep.count ~= 0 then trims[job.outcome] = {policy = job.policy, keep = job.keep} end
-  return ends
+  local run = job.run
+  local due = run.set and trims[run.set]
+  if due and due.policy ~= run.policy then trim(run.set) end
+  outcomes[run.outcome](job, run)
+  if run.set and run.keep.count ~= 0 then trims[run.set] = run end
+  return run.set ~= nil
 end
 
+local jobs = read_jobs_to_settle()
 local statuses, ended_last = {}, false
 if #jobs > 0 then trim_events(queue, meta) end
 release(queue, jobs)
-meta.some_have_children = some_have_children(queue, jobs)
+meta.some_have_children = some_have_children(jobs)
 for at, job in ipairs(jobs) do
   if not job.status then
-    ended_last = settle(job) or ended_last and job.outcome ~= 'later' and job.outcome ~= 'retry'
+    ended_last = settle(job) or ended_last and job.run.outcome ~= 'later' and job.run.outcome ~= 'retry'
   end
   statuses[at] = job.status or 'settled'
 end

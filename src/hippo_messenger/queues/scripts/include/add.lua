@@ -1,30 +1,35 @@
 -- Puts a job at the tail of the line; `mark_added` has to follow.
 local function line_up(meta, id)
-  meta.lined_up = meta.lined_up or {}
-  table.insert(meta.lined_up, id)
+  local line = meta.lined_up
+  if not line then
+    line = {}
+    meta.lined_up = line
+  end
+  line[#line + 1] = id
 end
 
 -- Adds one job as BullMQ's addStandardJob, addDelayedJob and addPrioritizedJob do; `mark_added` does the rest.
--- job: id, name, data, opts (JSON), delay (ms), priority, push ('LPUSH' to the tail of the line, 'RPUSH' to its head),
+-- job: id, key, name, data, opts (JSON), delay (ms), priority, push ('LPUSH' to the tail of the line, 'RPUSH' to its head),
 -- more (a flat list of further fields and values, or nil)
 local function add_job(queue, meta, now, job)
-  rcall('HSET', queue.base .. job.id, 'name', job.name, 'data', job.data, 'opts', job.opts, 'timestamp', whole(now),
-    'delay', whole(job.delay), 'priority', whole(job.priority))
-  if job.more and #job.more > 0 then rcall('HSET', queue.base .. job.id, unpack(job.more)) end
-  emit(queue, meta, 'added', 'jobId', job.id, 'name', job.name)
-  if job.delay > 0 then
-    add_delayed(queue, meta, job.id, now + job.delay)
+  local id, delay, priority = job.id, job.delay, job.priority
+  rcall('HSET', job.key, 'name', job.name, 'data', job.data, 'opts', job.opts, 'timestamp', whole(now),
+    'delay', whole(delay), 'priority', whole(priority))
+  if job.more and #job.more > 0 then rcall('HSET', job.key, unpack(job.more)) end
+  emit(queue, meta, 'added', 'jobId', id, 'name', job.name)
+  if delay > 0 then
+    add_delayed(queue, meta, id, now + delay)
     meta.added_delayed = true
     return
   end
-  if job.priority > 0 then
-    add_prioritized(queue, job.id, job.priority)
+  if priority > 0 then
+    add_prioritized(queue, id, priority)
   elseif job.push == 'LPUSH' then
-    line_up(meta, job.id)
+    line_up(meta, id)
   else
-    rcall(job.push, queue.wait, job.id)
+    rcall(job.push, queue.wait, id)
   end
-  emit(queue, meta, 'waiting', 'jobId', job.id)
+  emit(queue, meta, 'waiting', 'jobId', id)
   meta.added_waiting = true
 end
 

@@ -33,64 +33,67 @@ local function leave_active(queue, ids)
 end
 
 -- The jobs whose locks are their token's; each once, however often it is named.
-local function held_jobs(queue, jobs)
-  local locks, held, known = {}, {}, {}
-  for at, job in ipairs(jobs) do locks[at] = queue.base .. job.id .. ':lock' end
-  local holders = {}
+local function held_jobs(jobs, locks)
+  local held, known, checked = {}, {}, 0
   in_slices(locks, function(...)
-    for _, holder in ipairs(rcall('MGET', ...)) do holders[#holders + 1] = holder end
-  end)
-  for at, job in ipairs(jobs) do
-    if holders[at] == job.token and not known[job.id] then
-      known[job.id] = true
-      held[#held + 1] = job
+    for _, holder in ipairs(rcall('MGET', ...)) do
+      checked = checked + 1
+      local job = jobs[checked]
+      if holder == job.token and not known[job.id] then
+        known[job.id] = true
+        held[#held + 1] = job
+      end
     end
-  end
+  end)
   return held
 end
 
--- What is needed of a job's hash to end it, or nil where that is gone.
-local function read_ending(queue, id)
-  local key = queue.base .. id
-  local found = rpcall('HMGET', key, 'atm', 'parentKey', 'parent', 'deid', 'name')
-  if found.err or not found[5] and rcall('TYPE', key).ok ~= 'hash' then return nil end
+-- What is needed of a job's hash to end it, or nil where that is gone: attempts made, key of the parent, deduplication id.
+local function read_ending(key)
+  local found = rpcall('HMGET', key, 'atm', 'parentKey', 'deid', 'name')
+  if found.err or not found[4] and rcall('TYPE', key).ok ~= 'hash' then return nil end
   return found
 end
 
--- Lets go of jobs. Sets each job's status: nil, or why it is not this worker's, 'lost' (the lock is, or the job was moved
--- meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is); and `found`, for `finish`.
+-- Lets go of jobs (id, key, token). Sets each job's status: nil, or why it is not this worker's, 'lost' (the lock is, or
+-- the job was moved meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is); and `found`, for
+-- `finish`.
 -- The lock says whose a job is: where somebody has emptied `active`, the job ends as if it stood there.
 local function release(queue, jobs)
-  for _, job in ipairs(jobs) do job.status = 'lost' end
-  local held = held_jobs(queue, jobs)
-  local locks, ids = {}, {}
-  for at, job in ipairs(held) do
-    locks[at], ids[at] = queue.base .. job.id .. ':lock', job.id
+  local locks = {}
+  for at, job in ipairs(jobs) do
+    job.status = 'lost'
+    locks[at] = job.key .. ':lock'
   end
+  local held = held_jobs(jobs, locks)
+  if #held < #jobs then
+    locks = {}
+    for at, job in ipairs(held) do locks[at] = job.key .. ':lock' end
+  end
+  local ids = {}
+  for at, job in ipairs(held) do ids[at] = job.id end
   in_slices(locks, function(...) rcall('DEL', ...) end)
   in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end)
   local were_active = leave_active(queue, ids)
   for _, job in ipairs(held) do
     if were_active[job.id] or not stands_elsewhere(queue, job.id) then
-      job.found = read_ending(queue, job.id)
+      job.found = read_ending(job.key)
       job.status = not job.found and 'gone' or nil
     end
   end
 end
 
-local function count_attempt(queue, job)
-  local made = (counted(job.found[1]) or 0) + 1
-  rcall('HSET', queue.base .. job.id, 'atm', made)
-  return made
+local function count_attempt(job)
+  rcall('HSET', job.key, 'atm', (counted(job.found[1]) or 0) + 1)
 end
 
 local function remove_jobs(queue, ids)
-  local keys = {}
+  local keys, length, base = {}, 0, queue.base
   for _, id in ipairs(ids) do
-    local key = queue.base .. id
-    for _, suffix in ipairs({'', ':logs', ':dependencies', ':processed', ':failed', ':unsuccessful'}) do
-      keys[#keys + 1] = key .. suffix
-    end
+    local key = base .. id
+    keys[length + 1], keys[length + 2], keys[length + 3] = key, key .. ':logs', key .. ':dependencies'
+    keys[length + 4], keys[length + 5], keys[length + 6] = key .. ':processed', key .. ':failed', key .. ':unsuccessful'
+    length = length + 6
   end
   in_slices(keys, function(...) rcall('DEL', ...) end)
 end
@@ -108,10 +111,9 @@ end
 -- Notes in `completed` and `failed` what `finish` has finished since the last time.
 local function add_finished(queue, meta, now)
   for set, ids in pairs(meta.finished or {}) do
-    local scored = {}
-    for _, id in ipairs(ids) do
-      scored[#scored + 1] = whole(now)
-      scored[#scored + 1] = id
+    local scored, time = {}, whole(now)
+    for at, id in ipairs(ids) do
+      scored[2 * at - 1], scored[2 * at] = time, id
     end
     in_slices(scored, function(...) rcall('ZADD', queue[set], ...) end)
   end
@@ -139,73 +141,76 @@ local function trim_finished(queue, meta, outcome, keep, now)
   end
 end
 
-local function fail_instead(job, reason)
-  job.set, job.field, job.value, job.stacktrace = 'failed', 'failedReason', reason, ''
-  job.attempts, job.keep = math.huge, {}
+-- The ending of a job that can't be completed.
+local function failure(reason)
+  return {set = 'failed', field = 'failedReason', value = reason, stacktrace = '', attempts = math.huge, keep = {}}
 end
 
 -- Tells a job's parent how it ended. Where the parent can't be told the job fails, so that it can be told on a redrive.
-local function tell_parent(queue, meta, now, job, parent)
-  local key = queue.base .. job.id
+-- Result: the ending that stands.
+local function tell_parent(meta, now, job, ending, parent)
   local reason = parent_misfit(parent)
   parent.untold = reason ~= nil
-  if reason then
-    if job.set == 'completed' then
-      fail_instead(job, 'done, but its parent ' .. parent.key .. ' could not be told: ' .. reason)
-    end
-  elseif job.set == 'completed' then
-    tell_parent_completed(parent, key, job.value, meta.stream, now)
-  else
-    tell_parent_failed(parent, key, job.value, meta.stream, now)
+  if reason and ending.set == 'completed' then
+    return failure('done, but its parent ' .. parent.key .. ' could not be told: ' .. reason)
   end
+  if reason then return ending end
+  if ending.set == 'completed' then
+    tell_parent_completed(parent, job.key, ending.value, meta.stream, now)
+  else
+    tell_parent_failed(parent, job.key, ending.value, meta.stream, now)
+  end
+  return ending
 end
 
 -- Whether one of some jobs may have children; asked once for all, since that is rare.
-local function some_have_children(queue, jobs)
+local function some_have_children(jobs)
   local keys = {}
   for _, job in ipairs(jobs) do
     if job.found and not job.status then
-      local key = queue.base .. job.id
-      keys[#keys + 1] = key .. ':dependencies'
-      keys[#keys + 1] = key .. ':unsuccessful'
+      keys[#keys + 1] = job.key .. ':dependencies'
+      keys[#keys + 1] = job.key .. ':unsuccessful'
     end
   end
   return some_exist(keys)
 end
 
--- Finishes a job that `release` has let go of; `add_finished` has to follow.
--- set: 'completed' or 'failed'; field: 'returnvalue' or 'failedReason'; found: what `release` has read
-local function finish(queue, meta, now, job)
-  local key, found = queue.base .. job.id, job.found
-  local reason = job.set == 'completed' and meta.some_have_children and unfinished(key, job.id)
-  if reason then fail_instead(job, reason) end
-  if found[4] then
-    free_unique(queue, job.id, found[4])
-    add_follower(queue, meta, now, found[4])
+-- Finishes a job that `release` has let go of; `add_finished` has to follow. Result: the set in which it ended.
+-- ending: set ('completed' or 'failed'), field ('returnvalue' or 'failedReason'), value, keep and, for a failure,
+-- stacktrace and attempts (allowed); jobs that end alike share one
+local function finish(queue, meta, now, job, ending)
+  local id, key, found = job.id, job.key, job.found
+  local reason = meta.some_have_children and ending.set == 'completed' and unfinished(key, id)
+  if reason then ending = failure(reason) end
+  if found[3] then
+    free_unique(queue, id, found[3])
+    add_follower(queue, meta, now, found[3])
     meta.some_have_children = true -- for all one knows
   end
-  local parent = parent_of(found[2], found[3])
+  local parent = found[2] and parent_of(found[2], rcall('HGET', key, 'parent'))
   if parent then
     add_finished(queue, meta, now)
-    tell_parent(queue, meta, now, job, parent)
+    ending = tell_parent(meta, now, job, ending, parent)
   end
+  local set, field, value = ending.set, ending.field, ending.value
   local made = (counted(found[1]) or 0) + 1
-  if job.keep.count == 0 then
-    remove_jobs(queue, {job.id})
+  if ending.keep.count == 0 then
+    remove_jobs(queue, {id})
     if parent and not parent.untold then forget_child(parent, key, meta.stream) end
   else
     meta.finished = meta.finished or {completed = {}, failed = {}}
-    table.insert(meta.finished[job.set], job.id)
-    rcall('HSET', key, 'atm', whole(made), job.field, job.value, 'finishedOn', whole(now))
-    if job.set == 'failed' then
-      if job.stacktrace ~= '' then rcall('HSET', key, 'stacktrace', job.stacktrace) end
+    table.insert(meta.finished[set], id)
+    rcall('HSET', key, 'atm', whole(made), field, value, 'finishedOn', whole(now))
+    if set == 'failed' then
+      if ending.stacktrace ~= '' then rcall('HSET', key, 'stacktrace', ending.stacktrace) end
       rcall('HDEL', key, 'defa')
     end
   end
-  emit(queue, meta, job.set, 'jobId', job.id, job.field, job.value, 'prev', 'active')
-  if job.set == 'failed' and made >= job.attempts then
-    emit(queue, meta, 'retries-exhausted', 'jobId', job.id, 'attemptsMade', made)
+  emit(queue, meta, set, 'jobId', id, field, value, 'prev', 'active')
+  if set == 'failed' and made >= ending.attempts then
+    emit(queue, meta, 'retries-exhausted', 'jobId', id, 'attemptsMade', made)
   end
+  return set
 end
 
 -- Says that nothing is left, as BullMQ does when the last job of a queue is finished and no next one was to be taken,

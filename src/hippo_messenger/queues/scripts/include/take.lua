@@ -1,8 +1,5 @@
 -- Takes up to a number of jobs: promotes what is due, honours pause, global concurrency and rate limit, locks each job
 -- with one token, and reads what a worker needs. As BullMQ's moveToActive, for many jobs at once.
-local JOB_FIELDS = {
-  'name', 'data', 'opts', 'timestamp', 'priority', 'atm', 'ats', 'stc', 'defa', 'rjk', 'stacktrace',
-}
 
 -- Ids that no job can have: its hash would be a key of the queue itself.
 local RESERVED = {}
@@ -30,21 +27,28 @@ local function is_full(batch)
     or batch.count > 0 and batch.bytes >= batch.max_bytes
 end
 
+-- What a worker needs of a job's hash, for `unpack`; a job that was never tried has no more than the first four.
+local function read_fields(key)
+  return rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'rjk')
+end
+
 -- Reads jobs in the order given until the batch is full; how many it read.
 -- A job whose hash is gone or is no whole job is put aside: it must not hold up the others.
 local function read_jobs(queue, ids, batch)
+  local base = queue.base
   for read, id in ipairs(ids) do
     if is_full(batch) then return read - 1 end
-    local fields = rpcall('HMGET', queue.base .. id, unpack(JOB_FIELDS))
+    local key = base .. id
+    local fields = read_fields(key)
     if RESERVED[id] or fields.err or not fields[1] or not fields[2] then
       batch.broken[#batch.broken + 1] = id
       if not RESERVED[id] and (fields[1] or fields[2]) then batch.torn[#batch.torn + 1] = id end
     else
-      batch.count = batch.count + 1
+      local count = batch.count + 1
+      batch.count = count
       batch.bytes = batch.bytes + #fields[2]
-      if not fields[9] then batch.left = batch.left - 1 end
-      batch.ids[batch.count] = id
-      batch.jobs[batch.count] = fields
+      if not fields[7] then batch.left = batch.left - 1 end
+      batch.ids[count], batch.keys[count], batch.jobs[count] = id, key, fields
     end
   end
   return #ids
@@ -106,19 +110,20 @@ local function limit_left(queue, meta)
 end
 
 local function start_jobs(queue, meta, now, order, batch)
-  local limited = 0
+  local token, lock, worker, keys, jobs = order.token, order.lock, order.worker, batch.keys, batch.jobs
+  local time, limited = whole(now), 0
   for at, id in ipairs(batch.ids) do
-    local key, fields = queue.base .. id, batch.jobs[at]
-    local started = (counted(fields[7]) or 0) + 1
-    rcall('SET', key .. ':lock', order.token, 'PX', order.lock)
+    local key, fields = keys[at], jobs[at]
+    local started = whole((counted(fields[6]) or 0) + 1)
+    rcall('SET', key .. ':lock', token, 'PX', lock)
     emit(queue, meta, 'active', 'jobId', id, 'prev', 'waiting')
-    if order.worker ~= '' then
-      rcall('HSET', key, 'processedOn', whole(now), 'ats', whole(started), 'pb', order.worker)
+    if worker ~= '' then
+      rcall('HSET', key, 'processedOn', time, 'ats', started, 'pb', worker)
     else
-      rcall('HSET', key, 'processedOn', whole(now), 'ats', whole(started))
+      rcall('HSET', key, 'processedOn', time, 'ats', started)
     end
-    fields[7] = tostring(started)
-    if not fields[9] then limited = limited + 1 end
+    if fields[6] then fields[6] = started end
+    if not fields[7] then limited = limited + 1 end
   end
   in_slices(batch.ids, function(...) rcall('LPUSH', queue.active, ...) end)
   if meta.limit and limited > 0 and rcall('INCRBY', queue.limiter, limited) == limited then
@@ -126,12 +131,33 @@ local function start_jobs(queue, meta, now, order, batch)
   end
 end
 
+-- What a job has beside its first four fields: attempts made, attempts started, why it is to fail, scheduler, traces;
+-- or false for one that is tried for the first time.
+local function history(key, fields)
+  local made, started, deferred, scheduler = fields[5], fields[6], fields[7], fields[8]
+  if not (made or started or deferred or scheduler) then return false end
+  return {made, started or '1', deferred, scheduler, rcall('HGET', key, 'stacktrace')}
+end
+
+-- The batch as a flat list: id, name, data, options, timestamp, history for each job.
+local function flat(batch)
+  local list, length = {}, 0
+  for at, id in ipairs(batch.ids) do
+    local fields = batch.jobs[at]
+    list[length + 1], list[length + 2], list[length + 3] = id, fields[1], fields[2]
+    list[length + 4], list[length + 5] = fields[3], fields[4]
+    list[length + 6] = history(batch.keys[at], fields)
+    length = length + 6
+  end
+  return list
+end
+
 -- order: token, lock (ms), count, max_bytes, worker (its name or ''), again (true: a repeat of a call without reply)
--- Result: {flat list of id and JOB_FIELDS for each job, broken ids, ms until the next delayed job or -1, ms until the rate
--- limit ends, 1 if more wait}
+-- Result: {what `flat` makes of the batch, broken ids, ms until the next delayed job or -1, ms until the rate limit ends,
+-- 1 if more wait}
 local function take(queue, meta, now, order)
-  local batch = {room = 0, left = math.huge, max_bytes = order.max_bytes, count = 0, bytes = 0, ids = {}, jobs = {},
-    broken = {}, torn = {}}
+  local batch = {room = 0, left = math.huge, max_bytes = order.max_bytes, count = 0, bytes = 0, ids = {},
+    keys = {}, jobs = {}, broken = {}, torn = {}}
   local limited_for, more = 0, 0
   if order.again then held_by(queue, order.token, batch) end
   if batch.count == 0 and order.count > 0 then
@@ -152,11 +178,6 @@ local function take(queue, meta, now, order)
       end
     end
   end
-  local flat = {}
-  for at, id in ipairs(batch.ids) do
-    flat[#flat + 1] = id
-    for field = 1, #JOB_FIELDS do flat[#flat + 1] = batch.jobs[at][field] end
-  end
   local due = next_delayed(queue)
-  return {flat, batch.broken, due and math.max(due - now, 0) or -1, limited_for, more}
+  return {flat(batch), batch.broken, due and math.max(due - now, 0) or -1, limited_for, more}
 end

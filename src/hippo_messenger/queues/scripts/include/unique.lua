@@ -34,6 +34,7 @@ local function add_follower(queue, meta, now, unique)
   local number = rcall('INCR', queue.id)
   job.id = job.id or string.format('%.0f', number)
   local key = queue.base .. job.id
+  job.key = key
   if misfit(key, 'hash') then return end
   local holder = queue.base .. 'de:' .. unique
   rcall('SET', holder, job.id)
