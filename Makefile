@@ -38,7 +38,7 @@ help:
 	@echo 'make test    every test; ARGS="tests/unit" for some of them'
 	@echo 'make versions  the tests that depend on Python, on every other Python that is here'
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases'
-	@echo 'make bench   the speed beside stock BullMQ; make bench-register: how long a registration takes'
+	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts: parts of it'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
 	@echo 'make reference  the pages of the docs that are made from the code'
 	@echo 'make fix     what ruff can mend by itself'

@@ -18,6 +18,7 @@ from hippo_messenger.errors import (
 )
 from hippo_messenger.queues.delivery import Outcome, QueuedJob
 from hippo_messenger.queues.schedule import COUNTER_FIELD
+from hippo_messenger.reading import EventReader
 from hippo_messenger.registration import Registration, Registrations
 
 __all__ = ["Intake", "ReceivedEvent"]
@@ -47,21 +48,16 @@ class Intake:
 
     def __init__(self, catalogue: Catalogue, *, max_bytes: int) -> None:
         self._catalogue = catalogue
+        self._reader = EventReader(catalogue)
         self._max_bytes = max_bytes
 
     def read(self, job: QueuedJob, registrations: Registrations) -> ReceivedEvent | Outcome:
         """The event in a job, or why there is none."""
         try:
             job.check_size(self._max_bytes)
-            envelope = decode(job.data)
-            if envelope.type != job.name:
-                raise InvalidEnvelopeError(
-                    f"expected the envelope's type as the name of its job, got {envelope.type[:_NAME_LENGTH]} in a job "
-                    f"named {job.name[:_NAME_LENGTH]}"
-                )
-            event_type = self._catalogue.event_type(envelope.type)
+            event = self._reader.read_at_once(job.data, expected=job.name)
+            envelope = event.envelope if event is not None else self._read_step_by_step(job)
             self._catalogue.service(envelope.source)
-            read_data(self._catalogue.model(event_type), envelope.data)
             options = job.read_options
             deliver_to = _still_registered(_deliver_to(options), registrations)
         except (EventError, UnknownEventTypeError, UnknownServiceError) as error:
@@ -71,6 +67,19 @@ class Intake:
             _log.exception("event %s (%s) is not delivered", job.id, job.name)
             return Outcome.failed(job, f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it")
         return ReceivedEvent(job, envelope, deliver_to=deliver_to, extra=_passed_on(options))
+
+    def _read_step_by_step(self, job: QueuedJob) -> Envelope:
+        """As `read`, so that what is wrong is said by its name, the envelope's faults first."""
+        envelope = decode(job.data)
+        if envelope.type != job.name:
+            raise InvalidEnvelopeError(
+                f"expected the envelope's type as the name of its job, got {envelope.type[:_NAME_LENGTH]} in a job "
+                f"named {job.name[:_NAME_LENGTH]}"
+            )
+        event_type = self._catalogue.event_type(envelope.type)
+        self._catalogue.service(envelope.source)
+        read_data(self._catalogue.model(event_type), envelope.data)
+        return envelope
 
     def read_registration(self, job: QueuedJob) -> tuple[Registration, int]:
         """The registration in a job, and its number: the higher one is the newer.

@@ -330,7 +330,7 @@ class HippoMessenger:
         return Publication(
             name=kind.value,
             data=envelope,
-            options=_job_options({"attempts": 1}, delay=milliseconds, priority=_checked_priority(priority)),
+            options=_event_options(delay=milliseconds, priority=_checked_priority(priority)),
             event_id=event_id,
             delay=milliseconds,
             priority=priority,
@@ -413,6 +413,10 @@ def _checked_priority(priority: int) -> int:
     if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= _HIGHEST_PRIORITY:
         raise ConfigurationError(f"expected a priority from 0 to {_HIGHEST_PRIORITY:,}, got {priority!r}")
     return priority
+
+
+def _event_options(*, delay: int, priority: int) -> str:
+    return _job_options({"attempts": 1}, delay=delay, priority=priority) if delay or priority else '{"attempts":1}'
 
 
 def _job_options(options: dict[str, object], *, delay: int, priority: int) -> str:

@@ -12,14 +12,15 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from pydantic_core import PydanticSerializationError, to_json
 
 from hippo_messenger.catalogue.catalogue import Catalogue
-from hippo_messenger.catalogue.model import EventData, EventType, Service, read_data
-from hippo_messenger.envelope import Envelope, decode
+from hippo_messenger.catalogue.model import EventData, EventType, Service
+from hippo_messenger.envelope import Envelope
 from hippo_messenger.errors import (
     ConfigurationError,
     DeadLetter,
@@ -31,6 +32,7 @@ from hippo_messenger.errors import (
 from hippo_messenger.job import HippoJob
 from hippo_messenger.queues.delivery import Outcome, QueuedJob
 from hippo_messenger.queues.queue import Queue
+from hippo_messenger.reading import EventReader
 from hippo_messenger.registration import Retention
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
@@ -69,6 +71,7 @@ class Processing:
     ) -> None:
         self._queue = queue
         self._catalogue = catalogue
+        self._reader = EventReader(catalogue)
         self._settings = settings
         self._default = processor
         self._by_type: dict[EventType, Processor[Any]] = {}
@@ -88,13 +91,16 @@ class Processing:
         self._by_type[event_type] = processor
 
     def check(self) -> None:
-        """Raises:
-        ConfigurationError: There is no processor at all.
+        """To be called on the event loop that is to process.
+
+        Raises:
+            ConfigurationError: There is no processor at all.
         """
         if self._default is None and not self._by_type:
             raise ConfigurationError(
                 "expected a processor, got none: pass processor=… or decorate a function with @worker.on(…)"
             )
+        self._home = _Home(asyncio.get_running_loop(), threading.get_ident())
 
     def close(self) -> None:
         """Let go of the threads; plain processors that still run are not waited for."""
@@ -106,10 +112,10 @@ class Processing:
             event = self._read(job)
             processor = self._processor(event.job_type)
             returned = await self._run(processor, event)
-            return Outcome.completed(job, self._result(returned), keep=self._keep_completed(job))
+            return Outcome.completed(job, self._result(returned), keep=job.keep_completed(self._keep))
         except Discard as error:
             result = json.dumps({"discarded": str(error)}).encode()
-            return Outcome.completed(job, result, keep=self._keep_completed(job))
+            return Outcome.completed(job, result, keep=job.keep_completed(self._keep))
         except _NoProcessor as error:
             return self._postponed(job, error)
         except (_Unfit, DeadLetter) as error:
@@ -127,22 +133,21 @@ class Processing:
             raise _Unfit(job.deferred_failure)
         try:
             job.check_size(self._settings.max_event_bytes)
-            envelope = decode(job.data)
-            event_type = self._catalogue.event_type(envelope.type)
-            data = read_data(self._catalogue.model(event_type), envelope.data)
+            event = self._reader.read(job.data, expected=job.name)
         except UnknownEventTypeError as error:
             raise _NoProcessor(str(error)) from None
         except EventError as error:
             raise _Unfit(f"{type(error).__name__}: {error}") from None
+        envelope = event.envelope
         return HippoJob(
-            data=data,
-            job_type=event_type,
+            data=event.data,
+            job_type=event.event_type,
             origin=self._origin(envelope),
             id=envelope.id,
             time=envelope.time or _time(job),
             attempt=job.attempts_made + 1,
             raw=job.data,
-            channel=_Channel(self._queue, job),
+            channel=_Channel(self._queue, job, self._home),
         )
 
     def _origin(self, envelope: Envelope) -> Service | str:
@@ -211,18 +216,24 @@ class Processing:
             keep=Retention.from_job_option(options.get("removeOnFail"), default=Retention()),
         )
 
-    def _keep_completed(self, job: QueuedJob) -> Retention:
-        return Retention.from_job_option(job.read_options.get("removeOnComplete"), default=self._keep)
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """Where jobs are processed, unless their processor is a plain function."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: int
 
 
 class _Channel:
     """Where one job's log and progress go, from the event loop or from a processor's thread."""
 
-    def __init__(self, queue: Queue, job: QueuedJob) -> None:
+    __slots__ = ("_home", "_job", "_queue")
+
+    def __init__(self, queue: Queue, job: QueuedJob, home: _Home) -> None:
         self._queue = queue
         self._job = job
-        self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
+        self._home = home
 
     def log(self, line: str) -> Awaitable[None]:
         return self._here_or_there(self._queue.log(self._job, line))
@@ -231,9 +242,9 @@ class _Channel:
         return self._here_or_there(self._queue.update_progress(self._job, to_json(progress)))
 
     def _here_or_there(self, call: Coroutine[Any, Any, None]) -> Awaitable[None]:
-        if threading.get_ident() == self._loop_thread:
+        if threading.get_ident() == self._home.thread:
             return call
-        asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        asyncio.run_coroutine_threadsafe(call, self._home.loop).result()
         return _Done()
 
 

@@ -48,6 +48,8 @@ class Catalogue:
         self._services = services
         self._events = events
         self._models = _by_type(events, list(models))
+        self._services_by_name = {service.value: service for service in services}
+        self._events_by_name = {event_type.value: event_type for event_type in events}
         for service in services:
             if not _SERVICE.fullmatch(service.value) or service.value in RESERVED_NAMES:
                 raise CatalogueError(
@@ -83,8 +85,8 @@ class Catalogue:
             UnknownServiceError: There is none; the message names close ones.
         """
         try:
-            return self._services(name)
-        except ValueError:
+            return self._services_by_name[name]
+        except KeyError:
             raise UnknownServiceError(name, (service.value for service in self._services)) from None
 
     def event_type(self, name: str) -> EventType:
@@ -94,8 +96,8 @@ class Catalogue:
             UnknownEventTypeError: There is none; the message names close ones.
         """
         try:
-            return self._events(name)
-        except ValueError:
+            return self._events_by_name[name]
+        except KeyError:
             raise UnknownEventTypeError(name, (event_type.value for event_type in self._events)) from None
 
     def require_service(self, value: object) -> Service:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 __all__ = ["may_be_infinite", "may_be_unsafe"]
 
-_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+_DIGITS = bytes.maketrans(b"123456789E+", b"000000000e0")
+"""The sign of an exponent counts as one more digit."""
 _SAFE_DIGITS = 16
 """Every integer beyond 2^53 has at least so many."""
 _LONG = 100
@@ -22,5 +23,5 @@ def may_be_unsafe(raw: bytes) -> bool:
 
 def may_be_infinite(raw: bytes) -> bool:
     """Whether there may be a number that is not finite once it is parsed."""
-    plain = raw.translate(_DIGITS, b"+")
+    plain = raw.translate(_DIGITS)
     return b"e000" in plain or b"0" * _LONG in plain or b"NaN" in raw or b"Infinity" in raw

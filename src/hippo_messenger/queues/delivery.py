@@ -48,6 +48,11 @@ class QueuedJob:
         read = _read_common_options if len(self.options) <= _COMMON_LENGTH else _read_options
         return read(self.options)
 
+    def keep_completed(self, default: Retention) -> Retention:
+        """How long it is to be kept once it is completed: what its own options say, or the default."""
+        read = _read_common_keep if len(self.options) <= _COMMON_LENGTH else _read_keep
+        return read(self.options, default)
+
     def check_size(self, limit: int) -> None:
         """To be done before its data is parsed: what takes longer than a lock lasts would be taken again and again.
 
@@ -179,3 +184,10 @@ def _read_options(raw: bytes) -> Mapping[str, object]:
 
 
 _read_common_options = lru_cache(maxsize=64)(_read_options)
+
+
+def _read_keep(raw: bytes, default: Retention) -> Retention:
+    return Retention.from_job_option(_read_options(raw).get("removeOnComplete"), default=default)
+
+
+_read_common_keep = lru_cache(maxsize=64)(_read_keep)
