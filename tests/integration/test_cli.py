@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -155,6 +156,39 @@ async def test_dev_says_how_to_connect(hippo: Hippo) -> None:
         assert await dev.wait() == 0
 
 
+async def test_dev_works_beside_a_redis_that_runs_already_and_starts_none(hippo: Hippo) -> None:
+    (hippo.directory / "pyproject.toml").touch()
+    dev = await hippo.start("dev", "--redis", hippo.url)
+    await said(dev, "message broker: routing")
+    assert dev.stdout is not None
+    shown = (await dev.stdout.read(2000)).decode()
+    assert "A broker beside the Redis at redis://" in shown
+    assert "no server is started" in shown
+    assert not (hippo.directory / ".hippo").exists()
+    settings = Settings(prefix=hippo.prefix)
+    async with HippoMessenger(
+        service_name=HippoService.ORDER, redis_connection=hippo.url, settings=settings
+    ) as messenger:
+        await messenger.register(wait=True)
+    dev.send_signal(signal.SIGINT)
+    assert await dev.wait() == 0
+
+
+async def test_dev_tells_a_script_where_it_is(hippo: Hippo) -> None:
+    dev = await hippo.start("dev", "--redis", hippo.url, "--json")
+    await said(dev, "message broker: routing")
+    dev.send_signal(signal.SIGTERM)
+    out, _ = await dev.communicate()
+    place = json.loads(out)
+    assert place["redis"].startswith("redis://")
+    assert (place["prefix"], place["embedded"]) == (hippo.prefix, False)
+
+
+async def test_dev_shows_no_password(hippo: Hippo) -> None:
+    url = f"redis://user:{SECRET}@127.0.0.1:{free_port()}"
+    assert "is it running" in await hippo.refused("dev", "--redis", url, code=1)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -173,6 +207,9 @@ async def test_dev_says_how_to_connect(hippo: Hippo) -> None:
         (("worker", "nothing"), 2, 'expected a worker as "module:worker"'),
         (("worker", "hippo_messenger:HippoWorkr"), 2, "did you mean HippoWorker?"),
         (("worker", "hippo_messenger:HippoEvent"), 2, "expected a HippoWorker"),
+        (("status", "--prefix", "a:b"), 2, "expected a prefix without spaces and colons, such as {hippo}, got 'a:b'"),
+        (("demo", "--catalogue", "nothing:here"), 2, "can't be loaded: No module named 'nothing'"),
+        (("dev", "--redis", "localhost"), 2, "expected a Redis URL"),
         (("demo", "--input", "none.ndjson"), 2, "expected a file of events at none.ndjson"),
         (("demo", "--events", "0"), 2, "--events"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hippo_messenger.catalogue.golden_hippo import CATALOGUE
 from hippo_messenger.demo.feed import read_feed, shipped_feed
 from hippo_messenger.demo.ledger import Entry, Ledger, LedgerReader
 from hippo_messenger.errors import ConfigurationError
@@ -16,14 +17,14 @@ GOOD = '{"from":"order","type":"ORDER_SUCCESS","data":{"orderId":"A"}}'
 
 
 def test_the_shipped_feed_has_some_thousand_events_of_many_kinds() -> None:
-    feed = read_feed(shipped_feed())
+    feed = read_feed(shipped_feed(), catalogue=CATALOGUE)
     assert len(feed) > 2000
     assert len({line.event_type for line in feed}) >= 15
     assert max(Counter(line.event_id for line in feed).values()) == 2, "some are there twice"
 
 
 def test_only_the_first_lines_where_that_is_asked_for() -> None:
-    assert [line.number for line in read_feed(shipped_feed(), limit=3)] == [1, 2, 3]
+    assert [line.number for line in read_feed(shipped_feed(), catalogue=CATALOGUE, limit=3)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -40,12 +41,12 @@ def test_only_the_first_lines_where_that_is_asked_for() -> None:
 def test_a_bad_line_is_named(tmp_path: Path, line: str, reason: str) -> None:
     (tmp_path / "own.ndjson").write_text(f"{GOOD}\n{line}\n")
     with pytest.raises(ConfigurationError, match=reason):
-        read_feed(tmp_path / "own.ndjson")
+        read_feed(tmp_path / "own.ndjson", catalogue=CATALOGUE)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.ndjson: No such file"):
-        read_feed(tmp_path / "none.ndjson")
+        read_feed(tmp_path / "none.ndjson", catalogue=CATALOGUE)
 
 
 def test_a_ledger_is_read_while_it_grows(tmp_path: Path) -> None:

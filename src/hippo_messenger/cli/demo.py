@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hippo_messenger.cli.options import RedisOption
-from hippo_messenger.cli.output import console, run
+from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.catalogue.golden_hippo import CATALOGUE
+from hippo_messenger.cli.options import JsonOption, RedisOption, read_catalogue, read_settings
+from hippo_messenger.cli.output import console, print_json, run
 from hippo_messenger.demo.feed import read_feed, shipped_feed
-from hippo_messenger.demo.report import LiveTable, summary
+from hippo_messenger.demo.report import LiveTable, as_record, summary
+from hippo_messenger.demo.roster import require_all
 from hippo_messenger.demo.run import run_demo
 
 __all__ = ["demo"]
@@ -28,28 +32,64 @@ def demo(
         float | None, typer.Option(min=0.1, help="Events a second; left out, as fast as it goes.", show_default=False)
     ] = None,
     redis: RedisOption = None,
+    catalogue: Annotated[
+        str | None,
+        typer.Option(
+            "--catalogue",
+            metavar="MODULE:ATTRIBUTE",
+            help="One that has Golden Hippo's services and events, and what the feed says besides; left out, "
+            "Golden Hippo's own.",
+            show_default=False,
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--prefix",
+            metavar="PREFIX",
+            help="Before every key of the demo, where no other key begins so; left out, one of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Send some thousand events through two brokers to the workers of four services, and account for every one.
 
-    Runs on an embedded server of its own, unless --redis names another. Exit code 0 says that nothing is missing and
-    nothing double.
+    Runs on an embedded server of its own, unless --redis names another; there it removes whatever it wrote. Exit code 0
+    says that nothing is missing and nothing double.
     """
+    known = _catalogue(catalogue)
+    settings = read_settings(prefix or f"{{hippo-demo-{secrets.token_hex(4)}}}")
     feed_file = feed or shipped_feed()
-    lines = read_feed(feed_file, limit=events)
+    lines = read_feed(feed_file, catalogue=known, limit=events)
     terminal = console()
-    terminal.print("[bold]hippo demo[/]  2 brokers, 4 services, 5 workers, 1 canary with its workers off\n")
-    with LiveTable(terminal) as table:
+    if not as_json:
+        terminal.print("[bold]hippo demo[/]  2 brokers, 4 services, 5 workers, 1 canary with its workers off\n")
+    with LiveTable(terminal, is_shown=terminal.is_terminal and not as_json) as table:
         outcome = run(
             run_demo(
                 feed=lines,
                 feed_file=feed_file,
                 rate=rate,
                 redis=redis,
+                settings=settings,
+                catalogue=catalogue,
                 on_progress=table.show,
             )
         )
-    terminal.print()
-    terminal.print(summary(outcome))
-    if rate is None:
-        terminal.print("[dim]Sent as fast as it goes, so events queue up; --rate 200 shows what they take else.[/]")
+    if as_json:
+        print_json(as_record(outcome))
+    else:
+        terminal.print(summary(outcome))
+        if rate is None:
+            terminal.print("[dim]Sent as fast as it goes, so events wait in line; try --rate 200 for calm latencies.[/]")
     raise typer.Exit(1 if outcome.faults else 0)
+
+
+def _catalogue(address: str | None) -> Catalogue:
+    """The shipped one whatever HIPPO_CATALOGUE says: who has a catalogue of their own wants to see the demo too."""
+    if address is None:
+        return CATALOGUE
+    catalogue = read_catalogue(address)
+    require_all(catalogue)
+    return catalogue

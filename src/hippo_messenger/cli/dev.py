@@ -2,39 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
 from hippo_messenger.broker import HippoBroker
-from hippo_messenger.cli.options import CatalogueOption, PrefixOption, read_catalogue, read_settings
-from hippo_messenger.cli.output import console, run, show_logs
+from hippo_messenger.cli.options import CatalogueOption, PrefixOption, opened, read_catalogue, read_settings
+from hippo_messenger.cli.output import console, print_json, run, show_logs
 from hippo_messenger.queues.embedded import EmbeddedServer
+from hippo_messenger.settings import Settings
 
 __all__ = ["dev"]
 
+_EMBEDDED = "embedded"
 
-def dev(catalogue: CatalogueOption = None, prefix: PrefixOption = None) -> None:
-    """Run an embedded server and a broker for this project until Ctrl-C, and say how to connect."""
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the broker of a developer works."""
+
+    redis: str
+    """Its URL; without user and password where it is not ours."""
+    prefix: str
+    embedded: bool
+
+
+def dev(
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            "--redis",
+            metavar="URL",
+            help="A Redis that runs already, for the broker to work beside; left out, the embedded server.",
+            show_default=False,
+        ),
+    ] = None,
+    catalogue: CatalogueOption = None,
+    prefix: PrefixOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Say where it is as JSON, for scripts.")] = False,
+) -> None:
+    """Run an embedded server and a broker for this project until Ctrl-C, and say how to connect.
+
+    With --redis the broker works beside that Redis, and no server is started.
+    """
     show_logs()
     known, settings = read_catalogue(catalogue), read_settings(prefix)
 
     async def serve() -> None:
-        async with EmbeddedServer.shared() as server:
-            broker = HippoBroker(redis_connection=server.url, catalogue=known, settings=settings)
-            _say_how_to_connect(server.url, settings.prefix)
-            await broker.run()
+        async with _server(redis, settings) as (url, place):
+            print_json(asdict(place)) if as_json else _say_how_to_connect(place)
+            await HippoBroker(redis_connection=url, catalogue=known, settings=settings).run()
 
     run(serve())
 
 
-def _say_how_to_connect(url: str, prefix: str) -> None:
-    path = url.removeprefix("unix://")
+@asynccontextmanager
+async def _server(redis: str | None, settings: Settings) -> AsyncIterator[tuple[str, _Place]]:
+    """The URL for the broker, and what may be shown of it."""
+    if redis is None or redis.strip() == _EMBEDDED:
+        async with EmbeddedServer.shared() as server:
+            yield server.url, _Place(server.url, settings.prefix, embedded=True)
+    else:
+        async with opened(redis, settings) as connection:
+            yield redis, _Place(connection.description, settings.prefix, embedded=False)
+
+
+def _say_how_to_connect(place: _Place) -> None:
     terminal = console()
-    terminal.print("[bold]A server and a broker for this project[/], until Ctrl-C; the data stays in .hippo/\n")
-    for where, words in (
-        ("Python", f'HippoMessenger(..., redis_connection="{url}")'),
-        ("", 'or redis_connection="embedded", from anywhere in this project'),
-        ("Shell", f"export HIPPO_REDIS_URL={url}"),
-        ("Node", f"new IORedis('{path}', {{ maxRetriesPerRequest: null }})"),
-        ("", f"new Queue('broker', {{ connection, prefix: '{prefix}' }})"),
-        ("Look", "hippo services --redis embedded"),
-    ):
+    if place.embedded:
+        terminal.print("[bold]A server and a broker for this project[/], until Ctrl-C; the data stays in .hippo/\n")
+        rows = _ways_to_the_embedded(place)
+    else:
+        terminal.print(f"[bold]A broker beside the Redis at {place.redis}[/], until Ctrl-C; no server is started\n")
+        rows = _ways_to_another(place)
+    for where, words in rows:
         terminal.print(f"  [bold]{where:<8}[/]{words}", markup=True, soft_wrap=True)
     terminal.print()
+
+
+def _ways_to_the_embedded(place: _Place) -> list[tuple[str, str]]:
+    path = place.redis.removeprefix("unix://")
+    return [
+        ("Python", f'HippoMessenger(..., redis_connection="{place.redis}")'),
+        ("", 'or redis_connection="embedded", from anywhere in this project'),
+        ("Shell", f"export HIPPO_REDIS_URL={place.redis}"),
+        ("Node", f"new IORedis('{path}', {{ maxRetriesPerRequest: null }})"),
+        ("", f"new Queue('broker', {{ connection, prefix: '{place.prefix}' }})"),
+        ("Look", "hippo services --redis embedded"),
+    ]
+
+
+def _ways_to_another(place: _Place) -> list[tuple[str, str]]:
+    """With the URL that was given, which may have a password and is not repeated."""
+    return [
+        ("Python", "HippoMessenger(..., redis_connection=URL), with the URL that you gave"),
+        ("Shell", "export HIPPO_REDIS_URL=URL"),
+        ("Node", f"new Queue('broker', {{ connection: new IORedis(URL), prefix: '{place.prefix}' }})"),
+        ("Look", "hippo services --redis URL"),
+    ]

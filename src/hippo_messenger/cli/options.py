@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from pydantic import ValidationError
 
 from hippo_messenger.catalogue.catalogue import Catalogue
-from hippo_messenger.errors import HippoError, UnknownServiceError
+from hippo_messenger.errors import ConfigurationError, HippoError, UnknownServiceError
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
@@ -89,9 +90,20 @@ def read_catalogue(address: str | None) -> Catalogue:
 
 
 def read_settings(prefix: str | None) -> Settings:
-    """The settings of the environment, under a prefix that an option may name."""
+    """The settings of the environment, under a prefix that an option may name.
+
+    Raises:
+        ConfigurationError: No key may begin with this prefix.
+    """
     settings = Settings.from_environment()
-    return settings if prefix is None else Settings.model_validate(settings.model_dump() | {"prefix": prefix})
+    if prefix is None:
+        return settings
+    try:
+        return Settings.model_validate(settings.model_dump() | {"prefix": prefix})
+    except ValidationError:
+        raise ConfigurationError(
+            f"expected a prefix without spaces and colons, such as {{hippo}}, got {prefix!r}"
+        ) from None
 
 
 def member_of(members: Iterable[Member], text: str, *, unknown: Callable[[str, list[str]], Exception]) -> Member:

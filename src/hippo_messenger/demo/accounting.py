@@ -123,8 +123,12 @@ def _account_of(
     workers: Sequence[Member],
 ) -> ServiceAccount:
     names = {member.name for member in workers}
-    listens_to = workers[0].listens_to
-    owed = {event_id for event_id, line in sent.items() if line.event_type in listens_to and line.sender != service}
+    listens_to = {event_type.value for event_type in workers[0].listens_to}
+    owed = {
+        event_id
+        for event_id, line in sent.items()
+        if line.event_type.value in listens_to and line.sender.value != service.value
+    }
     began = Counter(entry.event_id for entry in by_what.get("began", ()) if entry.by in names)
     done = Counter(entry.event_id for entry in by_what.get("done", ()) if entry.by in names)
     raised_last = {

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hippo_messenger.catalogue.golden_hippo import CATALOGUE, HippoEvent, HippoService
+from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.catalogue.model import EventType, Service
 from hippo_messenger.errors import ConfigurationError, UnknownEventTypeError, UnknownServiceError
 
 __all__ = ["FeedLine", "read_feed", "shipped_feed"]
@@ -21,8 +22,8 @@ class FeedLine:
     """One event to send."""
 
     number: int
-    sender: HippoService
-    event_type: HippoEvent
+    sender: Service
+    event_type: EventType
     event_id: str | None
     data: dict[str, Any]
     """Right or wrong: that is found out by sending it."""
@@ -42,28 +43,27 @@ def shipped_feed() -> Path:
     return Path(str(files("hippo_messenger.demo") / "shop_events.ndjson"))
 
 
-def read_feed(path: Path, *, limit: int | None = None) -> list[FeedLine]:
-    """The first lines of a feed, or all of them; empty lines are skipped.
+def read_feed(path: Path, *, catalogue: Catalogue, limit: int | None = None) -> list[FeedLine]:
+    """The first lines of a feed, or all of them, in the words of a catalogue; empty lines are skipped.
 
     Raises:
         ConfigurationError: The file can't be read, or a line is none; the message says which and why.
     """
     try:
         with path.open(encoding="utf-8") as lines:
-            return list(
-                islice((_parsed(path, number, line) for number, line in enumerate(lines, 1) if line.strip()), limit)
-            )
+            parsed = (_parsed(path, number, line, catalogue) for number, line in enumerate(lines, 1) if line.strip())
+            return list(islice(parsed, limit))
     except OSError as error:
         raise ConfigurationError(f"expected a file of events at {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"expected UTF-8 in {path}: {error}") from None
 
 
-def _parsed(path: Path, number: int, line: str) -> FeedLine:
+def _parsed(path: Path, number: int, line: str, catalogue: Catalogue) -> FeedLine:
     try:
         parsed = _Line.model_validate_json(line)
-        sender = CATALOGUE.service(parsed.sender.lower())
-        event_type = CATALOGUE.event_type(parsed.type.upper())
+        sender = catalogue.service(parsed.sender.lower())
+        event_type = catalogue.event_type(parsed.type.upper())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the line"
@@ -73,4 +73,4 @@ def _parsed(path: Path, number: int, line: str) -> FeedLine:
         ) from None
     except (UnknownServiceError, UnknownEventTypeError) as error:
         raise ConfigurationError(f"{path}, line {number}: {error}") from None
-    return FeedLine(number, HippoService(sender), HippoEvent(event_type), parsed.id, parsed.data)
+    return FeedLine(number, sender, event_type, parsed.id, parsed.data)

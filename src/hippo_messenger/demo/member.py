@@ -2,8 +2,8 @@
 
     python -m hippo_messenger.demo.member NAME --feed FILE --ledger DIRECTORY [--events N] [--rate R]
 
-Redis and the prefix come by the environment. It says `ready` when it is registered, and begins to send when it reads a
-line; it ends at SIGTERM.
+Redis, the prefix and the catalogue come by the environment. It says `ready` when it is registered, and begins to send
+when it reads a line; it ends at SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack
 from itertools import islice
 from pathlib import Path
 
+from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.golden_hippo import HippoService
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.demo.feed import FeedLine, read_feed
@@ -42,14 +43,18 @@ class Trouble(Exception):
     """What a processor of the demo raises at times."""
 
 
-async def take_part(member: Member, feed: Sequence[FeedLine], ledger: Ledger, *, rate: float | None) -> None:
+async def take_part(
+    member: Member, feed: Sequence[FeedLine], ledger: Ledger, *, catalogue: Catalogue, rate: float | None
+) -> None:
     """Register, send when told to, and work until SIGTERM."""
     async with AsyncExitStack() as stack:
         messengers = {
-            service: await stack.enter_async_context(_messenger(member, service)) for service in member.speaks_for
+            service.value: await stack.enter_async_context(_messenger(member, service, catalogue))
+            for service in member.speaks_for
         }
-        await messengers[member.service].register(wait=True, timeout=20)
-        worker = HippoWorker(messenger=messengers[member.service], processor=_processor(member, ledger))
+        own = messengers[member.service.value]
+        await own.register(wait=True, timeout=20)
+        worker = HippoWorker(messenger=own, processor=_processor(member, ledger))
         with Shutdown() as shutdown:
             await worker.start()
             print("ready", flush=True)
@@ -59,11 +64,13 @@ async def take_part(member: Member, feed: Sequence[FeedLine], ledger: Ledger, *,
             await worker.stop()
 
 
-def _messenger(member: Member, service: HippoService) -> HippoMessenger:
+def _messenger(member: Member, service: HippoService, catalogue: Catalogue) -> HippoMessenger:
+    listens_to = member.listens_to if service == member.service else frozenset()
     return HippoMessenger(
-        service_name=service,
-        listens_to=member.listens_to if service == member.service else (),
+        service_name=catalogue.service(service.value),
+        listens_to=[catalogue.event_type(event_type.value) for event_type in listens_to],
         enable_workers=member.works,
+        catalogue=catalogue,
         retry=RETRY,
     )
 
@@ -87,14 +94,14 @@ def _fails(chance: int, attempt: int) -> bool:
 
 
 async def _send_all(
-    feed: Iterable[FeedLine], messengers: Mapping[HippoService, HippoMessenger], ledger: Ledger, *, rate: float | None
+    feed: Iterable[FeedLine], messengers: Mapping[str, HippoMessenger], ledger: Ledger, *, rate: float | None
 ) -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
     for lines in _chunks(feed, 1 if rate else _AT_A_TIME):
         if rate:
             await asyncio.sleep(max(0.0, start + lines[0].number / rate - loop.time()))
-        await asyncio.gather(*(_send(line, messengers[line.sender], ledger) for line in lines))
+        await asyncio.gather(*(_send(line, messengers[line.sender.value], ledger) for line in lines))
     ledger.note("finished")
 
 
@@ -129,10 +136,13 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     member = next(member for member in ROSTER if member.name == asked.name)
     is_first = next(other for other in ROSTER if other.service == member.service) is member
-    feed = [line for line in read_feed(asked.feed, limit=asked.events) if is_first and line.sender in member.speaks_for]
+    catalogue = Catalogue.from_environment(search_path=Path.cwd())
+    feed = read_feed(asked.feed, catalogue=catalogue, limit=asked.events)
+    senders = {service.value for service in member.speaks_for} if is_first else set()
+    own_lines = [line for line in feed if line.sender.value in senders]
     ledger = Ledger(asked.ledger, member.name)
     try:
-        asyncio.run(take_part(member, feed, ledger, rate=asked.rate))
+        asyncio.run(take_part(member, own_lines, ledger, catalogue=catalogue, rate=asked.rate))
     finally:
         ledger.close()
 

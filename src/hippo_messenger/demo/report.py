@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
@@ -16,25 +17,27 @@ from rich.text import Text
 from hippo_messenger.demo.accounting import Account, Latency
 from hippo_messenger.demo.run import Outcome
 
-__all__ = ["LiveTable", "summary"]
+__all__ = ["LiveTable", "as_record", "summary"]
 
 
 class LiveTable:
-    """A table that grows while the demo runs: one line for the feed, and one for each service. Only in a terminal."""
+    """A table that grows while the demo runs: one line for the feed, and one for each service."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, is_shown: bool) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._is_shown = console.is_terminal
-        self._began = time.monotonic()
+        self._is_shown = is_shown
+        self._began: float | None = None
 
     def show(self, account: Account) -> None:
         """Bring the table up to date."""
         if self._is_shown:
+            self._began = self._began or time.monotonic()
             self._live.update(_live_table(account, time.monotonic() - self._began), refresh=True)
 
     def __enter__(self) -> Self:
         if self._is_shown:
             self._live.start()
+            self._live.update(Text("the server, the brokers and the services start …", style="dim"), refresh=True)
         return self
 
     def __exit__(
@@ -47,7 +50,7 @@ class LiveTable:
 def _live_table(account: Account, seconds: float) -> Table:
     table = _table(f"{seconds:.0f} s")
     table.add_column("", no_wrap=True, min_width=12)
-    table.add_column("", min_width=10, ratio=1)
+    table.add_column("", min_width=10, max_width=48)
     for name in ("done", "of", "retried", "dead", "p50", "p99"):
         table.add_column(name, justify="right", no_wrap=True)
     told = account.lines - len(account.untold)
@@ -85,13 +88,20 @@ def summary(outcome: Outcome) -> Group:
     return Group(*(part for table in tables for part in (table, Text())), _verdict(outcome))
 
 
+def as_record(outcome: Outcome) -> dict[str, object]:
+    """The same for scripts; latencies are in seconds."""
+    kept = None if outcome.kept is None else str(outcome.kept)
+    return asdict(outcome.account) | {"seconds": outcome.seconds, "faults": outcome.faults, "kept": kept}
+
+
 def _feed_table(account: Account) -> Table:
     table = _table("The feed")
     for name in ("lines", "sent", "of them repeated", "rejected", "not sent"):
         table.add_column(name, justify="right")
     unsent = len(account.unsent) + len(account.untold)
     table.add_row(
-        str(account.lines), str(account.sent), str(account.repeated), str(account.rejected), _alarming(unsent)
+        *(f"{count:,}" for count in (account.lines, account.sent, account.repeated, account.rejected)),
+        _alarming(unsent),
     )
     return table
 
@@ -145,6 +155,7 @@ def _table(title: str) -> Table:
         title_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
+        show_edge=False,
         collapse_padding=True,
         header_style="dim",
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
+from hippo_messenger.errors import CatalogueError
 from hippo_messenger.retry import RetryPolicy
 
-__all__ = ["RETRY", "ROSTER", "Member"]
+__all__ = ["RETRY", "ROSTER", "Member", "require_all"]
 
 RETRY = RetryPolicy(attempts=3, delay=0.2)
 """Patient enough to be seen in the figures, short enough for a demo."""
@@ -86,3 +88,26 @@ ROSTER = (
     Member("senders", (HippoService.BILLING, HippoService.CONFIG, HippoService.INVENTORY), works=False),
 )
 """Of several that speak for one service the first sends its lines."""
+
+
+def require_all(catalogue: Catalogue) -> None:
+    """Make sure that everybody of the roster is in a catalogue, with all that they listen to.
+
+    Raises:
+        CatalogueError: Somebody or something is not; the message names all of them.
+    """
+    services = {service.value for member in ROSTER for service in member.speaks_for}
+    events = {event_type.value for member in ROSTER for event_type in member.listens_to}
+    lacking = [
+        f"{what} {', '.join(sorted(wanted - known))}"
+        for what, wanted, known in (
+            ("the services", services, {service.value for service in catalogue.services}),
+            ("the event types", events, {event_type.value for event_type in catalogue.event_types}),
+        )
+        if wanted - known
+    ]
+    if lacking:
+        raise CatalogueError(
+            f"expected a catalogue with all that the demo's services say, as Golden Hippo's has it, but "
+            f"{catalogue.name!r} lacks {' and '.join(lacking)}; leave --catalogue out to see the shipped one's demo"
+        )

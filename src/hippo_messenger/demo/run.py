@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hippo_messenger.demo.accounting import Account, reconcile
+from hippo_messenger.demo.claim import claimed
 from hippo_messenger.demo.feed import FeedLine
 from hippo_messenger.demo.ledger import Entry, LedgerReader
 from hippo_messenger.demo.roster import ROSTER
@@ -66,6 +66,8 @@ async def run_demo(
     feed_file: Path,
     rate: float | None,
     redis: str | None,
+    settings: Settings,
+    catalogue: str | None,
     on_progress: Callable[[Account], None],
 ) -> Outcome:
     """Run the demo.
@@ -74,22 +76,29 @@ async def run_demo(
         feed: What is sent.
         feed_file: Where it stands, for the processes to read their lines.
         rate: Lines a second; None is as fast as it goes.
-        redis: A URL; None is an embedded server of its own. On a server of somebody else it keeps to a prefix of its
-            own, and removes that at the end.
+        redis: A URL; None is an embedded server of its own. On a server of somebody else it keeps to one prefix, and
+            removes all that is under it at the end.
+        settings: With a prefix under which nothing else may stand.
+        catalogue: Where its processes find the catalogue, as `module:attribute`; None is the shipped one.
         on_progress: Called some times a second.
 
     Raises:
+        ConfigurationError: The prefix is in use.
         RedisError: Redis can't be used.
         EmbeddedServerError: The embedded server can't be started.
         DemoError: A process ended that should not have.
     """
-    directory = Path(tempfile.mkdtemp(prefix="hippo-demo-"))
-    settings = Settings.from_environment().model_copy(update={"prefix": f"{{hippo-demo-{secrets.token_hex(4)}}}"})
     async with AsyncExitStack() as stack:
         url = redis or (await stack.enter_async_context(EmbeddedServer.private())).url
         connection = await stack.enter_async_context(_connected(url, settings))
+        await stack.enter_async_context(claimed(connection, Layout(settings.prefix)))
+        directory = Path(tempfile.mkdtemp(prefix="hippo-demo-"))
         options = ["--feed", str(feed_file), "--events", str(len(feed)), *_optional("--rate", rate)]
-        environment = os.environ | {"HIPPO_REDIS_URL": url, "HIPPO_PREFIX": settings.prefix}
+        environment = os.environ | {
+            "HIPPO_REDIS_URL": url,
+            "HIPPO_PREFIX": settings.prefix,
+            "HIPPO_CATALOGUE": catalogue or "",
+        }
         children = await stack.enter_async_context(_children(directory, options, environment))
         await _until_ready(children)
         started = time.monotonic()
@@ -101,7 +110,7 @@ async def run_demo(
     entries += list(LedgerReader(directory).new_entries())[len(entries) :]
     account = reconcile(feed, entries, ROSTER)
     on_progress(account)
-    faults = (*account.faults, *_disagreements(account, standings), *codes)
+    faults = (*account.faults, *_disagreements(account, standings, settings), *codes)
     if not faults:
         shutil.rmtree(directory)
     return Outcome(account, seconds, faults, directory if faults else None)
@@ -114,7 +123,6 @@ async def _connected(url: str, settings: Settings) -> AsyncIterator[Connection]:
         await connection.open()
         yield connection
     finally:
-        await _forget(connection, settings.prefix)
         await connection.close()
 
 
@@ -231,7 +239,7 @@ def _check_alive(children: Sequence[_Child]) -> None:
             raise DemoError(f"{child.name} has ended with code {code}: {' '.join(last)} (its log: {child.log})")
 
 
-def _disagreements(account: Account, standings: Sequence[Standing]) -> list[str]:
+def _disagreements(account: Account, standings: Sequence[Standing], settings: Settings) -> list[str]:
     """Where Redis holds something else than the ledger says."""
     by_queue = {standing.queue: standing for standing in standings}
     found = []
@@ -241,22 +249,9 @@ def _disagreements(account: Account, standings: Sequence[Standing]) -> list[str]
             held = "no queue" if standing is None else f"{standing.failed} dead letters"
             found.append(f"{service.service.value}: the ledger says {service.dead} dead, Redis holds {held}")
     refused = by_queue[BROKER_QUEUE].failed
-    if refused != min(account.rejected, Settings().rejected_count):
+    if refused != min(account.rejected, settings.rejected_count):
         found.append(f"the ledger says {account.rejected} rejected, the broker's queue holds {refused}")
     return found
-
-
-async def _forget(connection: Connection, prefix: str) -> None:
-    """Remove every key of this demo."""
-    cursor = b"0"
-    while True:
-        reply = await connection.execute("SCAN", cursor, "MATCH", f"{prefix}:*", "COUNT", 1000)
-        assert isinstance(reply, list)
-        cursor, keys = reply
-        if keys:
-            await connection.execute("UNLINK", *keys)
-        if cursor == b"0":
-            return
 
 
 def _optional(name: str, value: float | None) -> list[str]:
