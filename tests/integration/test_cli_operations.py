@@ -249,6 +249,19 @@ async def test_an_unregistered_service_gets_no_new_events_and_keeps_its_jobs(bus
     assert "did you mean billing" in await hippo.run("unregister", "biling", code=2)
 
 
+async def test_a_queue_with_jobs_is_shown_though_its_service_is_not_registered(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await bus.messenger(HippoService.ORDER).send(ORDER, notify_self=True)
+    await bus.settled("order", wait=1)
+
+    found = {row["queue"]: row for row in await hippo.json("status")}
+
+    assert list(found) == ["broker", "order", "shipping"]
+    assert (found["order"]["waiting"], found["order"]["listens_to"]) == (1, [])
+    assert "order is not registered" in await hippo.run("unregister", "order", code=2)
+
+
 async def test_a_registration_from_before_does_not_undo_it(bus: Bus, hippo: Operator) -> None:
     shipping = bus.messenger(HippoService.SHIPPING, [HippoEvent.ORDER_SUCCESS])
     broker = await bus.broker()

@@ -82,7 +82,7 @@ def demo(
     else:
         terminal.print(summary(outcome))
         if rate is None:
-            terminal.print("[dim]Sent as fast as it goes, so events wait in line; try --rate 200 for calm latencies.[/]")
+            terminal.print("[dim]Sent as fast as it goes, so events wait in line; --rate 200 shows a calm day.[/]")
     raise typer.Exit(1 if outcome.faults else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from hippo_messenger.cli.options import JsonOption, PrefixOption, RedisOption, opened, read_settings
@@ -25,10 +26,10 @@ def services(redis: RedisOption = None, prefix: PrefixOption = None, as_json: Js
     _listing(found).print()
 
 
-async def standings(redis: str | None, settings: Settings) -> list[Standing]:
-    """How every queue stands, the broker's first."""
+async def standings(redis: str | None, settings: Settings, *, also: Iterable[str] = ()) -> list[Standing]:
+    """How every queue stands, the broker's first; see `Overview.standings`."""
     async with opened(redis, settings) as connection:
-        return await Overview(connection, Layout(settings.prefix)).standings()
+        return await Overview(connection, Layout(settings.prefix)).standings(also=also)
 
 
 def _listing(found: list[Standing]) -> Listing:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.live import Live
 
-from hippo_messenger.cli.options import JsonOption, PrefixOption, RedisOption, opened, read_settings
+from hippo_messenger.cli.options import (
+    CatalogueOption,
+    JsonOption,
+    PrefixOption,
+    RedisOption,
+    opened,
+    read_catalogue,
+    read_settings,
+)
 from hippo_messenger.cli.output import Listing, alarming, console, duration, print_json, run
 from hippo_messenger.cli.services import standings
-from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.queues.overview import Overview, Standing
 
@@ -28,36 +37,40 @@ def status(
         typer.Option("--watch", "-w", metavar="SECONDS", min=0.2, help="Show it again and again.", show_default=False),
     ] = None,
     redis: RedisOption = None,
+    catalogue: CatalogueOption = None,
     prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show every queue: what waits and for how long, how many jobs were done in the last minute, and who works on it.
 
+    Services of the catalogue that are not registered are shown where their queues hold jobs.
     With --watch until Ctrl-C: a live table in a terminal, elsewhere one table (or one line of JSON) after the other.
     """
     settings = read_settings(prefix)
+    known = [service.value for service in read_catalogue(catalogue).services]
     if watch is None:
-        found = run(standings(redis, settings))
+        found = run(standings(redis, settings, also=known))
         print_json([asdict(entry) for entry in found]) if as_json else _listing(found).print()
         return
 
     async def keep_looking() -> None:
         async with opened(redis, settings) as connection:
-            await _watch(connection, Layout(settings.prefix), every=watch, as_json=as_json)
+            look = partial(Overview(connection, Layout(settings.prefix)).standings, also=known)
+            await _watch(look, every=watch, as_json=as_json)
 
     run(keep_looking())
 
 
-async def _watch(connection: Connection, layout: Layout, *, every: float, as_json: bool) -> None:
-    overview, terminal = Overview(connection, layout), console()
+async def _watch(look: Callable[[], Awaitable[list[Standing]]], *, every: float, as_json: bool) -> None:
+    terminal = console()
     if as_json or not terminal.is_terminal:
         while True:
-            found = await overview.standings()
+            found = await look()
             print_json([asdict(entry) for entry in found]) if as_json else _listing(found).print()
             await asyncio.sleep(every)
     with Live(console=terminal, auto_refresh=False) as live:
         while True:
-            live.update(_listing(await overview.standings()).drawn(), refresh=True)
+            live.update(_listing(await look()).drawn(), refresh=True)
             await asyncio.sleep(every)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -44,6 +44,11 @@ class Standing:
     workers: int | None
     """Workers, or brokers, that are connected; None where Redis doesn't say."""
 
+    @property
+    def holds_something(self) -> bool:
+        """Whether there are jobs that somebody should do something about."""
+        return self.waiting + self.active + self.delayed + self.failed > 0
+
 
 class Overview:
     """Looks at every queue under one prefix; changes nothing."""
@@ -55,23 +60,32 @@ class Overview:
         self._caller = caller
         self._registry = Registry(connection, layout, caller=caller)
 
-    async def standings(self) -> list[Standing]:
+    async def standings(self, *, also: Iterable[str] = ()) -> list[Standing]:
         """The broker's queue, then that of every registered service, by name.
+
+        Args:
+            also: Services whose queues are told too where they hold work or failed jobs, registered or not.
 
         Raises:
             RedisError: It could not be read.
         """
-        registered = sorted((await self._registry.load()).by_service.items())
-        queues = [BROKER_QUEUE, *(service for service, _ in registered)]
-        listens_to = [(), *(tuple(sorted(entry.listens_to)) for _, entry in registered)]
+        registered = (await self._registry.load()).by_service
+        services = sorted({*registered, *also})
+        queues = [BROKER_QUEUE, *services]
+        listens_to = [
+            (),
+            *(tuple(sorted(registered[name].listens_to)) if name in registered else () for name in services),
+        ]
         keys = [key for queue in queues for key in (self._layout.presence(queue), *self._layout.queue(queue).all)]
         now, found = await self._caller.call("standings", keys, (), patience=0)
         workers = await self._workers(queues)
         counts = cast("Sequence[Sequence[object]]", found)
-        return [
+        standings = [
             _standing(queue, listening, cast("int", now), words, None if workers is None else workers[queue])
             for queue, listening, words in zip(queues, listens_to, counts, strict=True)
         ]
+        expected = {BROKER_QUEUE, *registered}
+        return [standing for standing in standings if standing.queue in expected or standing.holds_something]
 
     async def _workers(self, queues: Sequence[str]) -> Counter[str] | None:
         """How many workers each queue has, found by the names of their connections as BullMQ's getWorkers does."""
