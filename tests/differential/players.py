@@ -26,6 +26,8 @@ from tests.differential.steps import (
     Deliver,
     Flow,
     Job,
+    Limit,
+    Note,
     Outcome,
     Peer,
     Recover,
@@ -76,6 +78,9 @@ class StockPlayer:
             case Recover(max_stalls):
                 self._client.delete(f"{self._main.base}stalled-check")
                 return sorted(self._main.recover(max_stalls))
+            case Note() | Limit():
+                self._note(step)
+                return None
             case Deliver(jobs, services):
                 return self._deliver(jobs, services)
             case Flow(queue, parent, children):
@@ -85,6 +90,15 @@ class StockPlayer:
                 name, key, *others = words
                 self._client.execute_command(str(name), f"{self._main.base}{key}", *others)  # type: ignore[no-untyped-call]
                 return None
+
+    def _note(self, step: Note | Limit) -> None:
+        if isinstance(step, Limit):
+            if self._client.zcard(f"{self._main.base}failed") >= step.failed:
+                self._main.pause()
+        elif step.kind == "log":
+            self._main.log(step.job, step.words)
+        else:
+            self._main.progress(step.job, step.words)
 
     def _take(self, count: int, worker: str) -> list[str]:
         token = f"stock:{next(self._numbers)}"
@@ -141,10 +155,21 @@ class Hippo:
             case Recover(max_stalls):
                 await self._connection.execute("DEL", self._layout.broker.stalled_check)
                 return sorted(await self._queue.recover(interval=60, max_stalls=max_stalls))
+            case Note() | Limit():
+                await self._note(step)
+                return None
             case Deliver(jobs, services):
                 return await self._deliver(jobs, services)
             case Flow() | Peer() | Command():
                 return await self._peer.play(step)
+
+    async def _note(self, step: Note | Limit) -> None:
+        if isinstance(step, Limit):
+            await self._queue.pause_at(step.failed)
+        elif step.kind == "log":
+            await self._queue.log(self._held[step.job], step.words)
+        else:
+            await self._queue.update_progress(self._held[step.job], step.words.encode())
 
     async def close(self) -> None:
         await self._publisher.close()

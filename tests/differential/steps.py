@@ -12,6 +12,8 @@ __all__ = [
     "Deliver",
     "Flow",
     "Job",
+    "Limit",
+    "Note",
     "Outcome",
     "Peer",
     "Recover",
@@ -138,6 +140,22 @@ class Recover:
     max_stalls: int = 1
 
 
+@dataclass(frozen=True)
+class Note:
+    """A line of a job's log, or its progress as JSON."""
+
+    kind: Literal["log", "progress"]
+    job: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Pause the queue if it holds so many failed jobs."""
+
+    failed: int
+
+
 @dataclass(frozen=True, init=False)
 class Deliver:
     """Finish taken jobs of the broker, each after a copy went into these service queues; ours in one call."""
@@ -184,4 +202,4 @@ class Command:
         object.__setattr__(self, "words", words)
 
 
-Step = Add | Take | Settle | Renew | Recover | Deliver | Flow | Peer | Command
+Step = Add | Take | Settle | Renew | Recover | Note | Limit | Deliver | Flow | Peer | Command

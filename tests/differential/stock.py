@@ -130,6 +130,16 @@ class Stock:
         packed = msgpack.packb(list(tokens.values())), msgpack.packb(list(tokens))
         return _texts(self._call("extendLocks", "stalled", self.base, *packed, LOCK))
 
+    def log(self, job: str, line: str) -> None:
+        keep = json.loads(str(self._client.hget(self.base + job, "opts"))).get("kl", "")
+        self._call("addLog", f"{job} {job}:logs", job, line, keep)
+
+    def progress(self, job: str, words: str) -> None:
+        self._call("updateProgress", f"{job} events meta", job, words)
+
+    def pause(self) -> None:
+        self._call("pause", "wait paused meta prioritized events delayed marker", "paused", "1")
+
     def recover(self, max_stalls: int) -> list[str]:
         keys = "stalled wait active stalled-check meta paused marker events repeat"
         return _texts(self._call("moveStalledJobsToWait", keys, max_stalls, self.base, _now(), 60_000))

@@ -236,12 +236,12 @@ def _presence(bench: Bench) -> Call:
 
 def _note(bench: Bench) -> Call:
     job = bench.key("held-1")
-    return Call("note", (job, f"{job}:logs", bench.key("events")), ("log", "held-1", "a line", 1))
+    return Call("note", (job, f"{job}:logs", bench.key("events")), ("log", "held-1", "a line", 1, 1))
 
 
 def _progress(bench: Bench) -> Call:
     job = bench.key("held-1")
-    return Call("note", (job, f"{job}:logs", bench.key("events")), ("progress", "held-1", "50", 1))
+    return Call("note", (job, f"{job}:logs", bench.key("events")), ("progress", "held-1", "50", 1, ""))
 
 
 def _registrations(bench: Bench) -> Call:

@@ -22,6 +22,8 @@ from hippo_messenger.registration import Registration, Retention
 __all__ = ["Queue", "event_digest"]
 
 _COMMON_DIGITS = 15
+_MOST_LINES = 2**31
+"""Of a log; a limit beyond it is none."""
 _JOB_FIELDS = 6
 """What `flat` in scripts/include/take.lua says of each job."""
 _FIRST_TRY: tuple[None, bytes, None, None, None] = (None, b"1", None, None, None)
@@ -138,17 +140,19 @@ class Queue:
         await self._connection.execute("ZADD", self._keys.marker, 0, "0")
 
     async def log(self, job: QueuedJob, line: str) -> None:
-        """Add a line to a job's log."""
-        await self._note(job, "log", _writable(line))
+        """Add a line to a job's log, which keeps as many as the job's options say, or all."""
+        keep = job.read_options.get("kl")  # so BullMQ stores `keepLogs`
+        limit = keep if isinstance(keep, int) and not isinstance(keep, bool) and 0 < keep <= _MOST_LINES else ""
+        await self._note(job, "log", _writable(line), keep=limit)
 
     async def update_progress(self, job: QueuedJob, progress: bytes) -> None:
         """Replace a job's progress, and tell who follows the events stream; `progress` is JSON."""
         await self._note(job, "progress", progress)
 
-    async def _note(self, job: QueuedJob, kind: str, words: bytes) -> None:
+    async def _note(self, job: QueuedJob, kind: str, words: bytes, *, keep: int | str = "") -> None:
         key = self._keys.base.encode() + job.key
         keys = (key, key + b":logs", self._keys.base + "events")
-        await self._call("note", keys, [kind, job.key, words, self._events_stream])
+        await self._call("note", keys, [kind, job.key, words, self._events_stream, keep])
 
     async def renew(self, jobs: Iterable[QueuedJob], *, lock: float) -> tuple[str, ...]:
         """Hold these jobs for so many seconds more; the ids of those that are lost."""
