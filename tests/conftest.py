@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +16,9 @@ import pytest
 
 from hippo_messenger.errors import EmbeddedServerError
 from hippo_messenger.queues.embedded import server_program
+from hippo_messenger.settings import Settings
+from tests.contract.bus import Bus
+from tests.proxy import FlakyProxy
 
 StartServer = Callable[..., str]
 
@@ -97,3 +100,34 @@ def start_server(server_binary: str, tmp_path: Path) -> Iterator[StartServer]:
 def prefix() -> str:
     """A prefix that no other test has."""
     return f"{{t-{secrets.token_hex(6)}}}"
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nothing listens."""
+    return free_port()
+
+
+@pytest.fixture
+async def proxy(redis_server: str) -> AsyncIterator[FlakyProxy]:
+    """In front of the server, losing what it is told to lose."""
+    proxy = FlakyProxy(redis_server)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+@pytest.fixture
+def settings(prefix: str) -> Settings:
+    """The defaults, under a prefix of the test's own; a folder of tests may have more impatient ones."""
+    return Settings(prefix=prefix)
+
+
+@pytest.fixture
+async def bus(redis_server: str, settings: Settings) -> AsyncIterator[Bus]:
+    """Brokers, messengers and workers for the test, closed in order at its end."""
+    bus = Bus(redis_server, settings)
+    try:
+        yield bus
+    finally:
+        await bus.close()

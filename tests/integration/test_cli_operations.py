@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
-from hippo_messenger.settings import Settings
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
 
@@ -60,13 +59,6 @@ class Operator:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-
-
-@pytest.fixture
-async def bus(redis_server: str, prefix: str) -> AsyncIterator[Bus]:
-    bus = Bus(redis_server, Settings(prefix=prefix))
-    yield bus
-    await bus.close()
 
 
 @pytest.fixture

@@ -7,16 +7,13 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 import redis
 import redis.asyncio
-from redis.asyncio.sentinel import Sentinel
 
-from hippo_messenger.broker import HippoBroker
-from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.errors import (
     ConfigurationError,
     ConnectionNotConfiguredError,
@@ -34,7 +31,7 @@ from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.script import Script
 from hippo_messenger.settings import Settings
-from tests.conftest import StartServer, free_port
+from tests.conftest import StartServer
 from tests.eventually import eventually
 from tests.proxy import FlakyProxy
 
@@ -133,85 +130,6 @@ async def test_the_settings_of_a_client_are_taken_over_and_the_client_is_left_al
     client.connection_pool.connection_kwargs["socket_timeout"] = 5
     assert await client.ping()
     await client.aclose()
-
-
-async def test_a_client_of_sentinel(start_server: StartServer, server_binary: str, tmp_path: Path) -> None:
-    async with watched(start_server, server_binary, tmp_path) as sentinel_port:
-        sentinel = Sentinel([("127.0.0.1", sentinel_port)])  # type: ignore[no-untyped-call]
-        client = sentinel.master_for("shop")
-        async with connected(client) as connection:
-            assert await connection.execute("PING") == b"PONG"
-            assert connection.description == f"redis+sentinel://127.0.0.1:{sentinel_port}/shop/0"
-        await client.aclose()
-        for asked in sentinel.sentinels:
-            await asked.aclose()
-
-
-async def test_events_travel_where_sentinel_says(
-    start_server: StartServer, server_binary: str, tmp_path: Path, prefix: str
-) -> None:
-    async with watched(start_server, server_binary, tmp_path) as sentinel_port:
-        await travels(f"redis+sentinel://127.0.0.1:{sentinel_port}/shop/0", prefix)
-
-
-async def test_events_travel_on_a_cluster(start_server: StartServer, prefix: str) -> None:
-    url = start_server("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    client = redis.asyncio.Redis.from_url(url)
-    await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
-
-    async def serves() -> None:
-        info = await client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
-        assert "cluster_state:ok" in info.decode()
-
-    await eventually(serves)
-    await client.aclose()
-
-    await travels(url.replace("redis://", "redis+cluster://"), prefix)
-    cluster = redis.asyncio.RedisCluster.from_url(url)
-    async with connected(cluster) as connection:
-        await connection.open()
-        assert connection.description == url.replace("redis://", "redis+cluster://").removesuffix("/0")
-    await cluster.aclose()
-
-
-async def travels(url: str, prefix: str) -> None:
-    """One registration and one event, all the way to the queue of the service that listens."""
-    settings = Settings(prefix=prefix)
-    async with (
-        HippoBroker(redis_connection=url, settings=settings),
-        HippoMessenger(
-            service_name=HippoService.ACCOUNT,
-            listens_to=[HippoEvent.ORDER_SUCCESS],
-            redis_connection=url,
-            settings=settings,
-        ) as account,
-    ):
-        await account.register(wait=True)
-        event_id = await account.send(ORDER, notify_self=True)
-        found = await account.connection.execute("LRANGE", f"{prefix}:account:wait", 0, -1)
-        assert found == [event_id.encode()]
-
-
-@asynccontextmanager
-async def watched(start_server: StartServer, program: str, directory: Path) -> AsyncIterator[int]:
-    """A server named `shop` and a Sentinel that watches it."""
-    primary = int(start_server().rsplit(":", 1)[1].split("/")[0])
-    port = free_port()
-    config = directory / "sentinel.conf"
-    config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {primary} 1\n")
-    devnull = asyncio.subprocess.DEVNULL
-    sentinel = await asyncio.create_subprocess_exec(program, str(config), "--sentinel", stdout=devnull)
-    try:
-
-        async def listening() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        await eventually(listening)
-        yield port
-    finally:
-        sentinel.kill()
-        await sentinel.wait()
 
 
 # --- what is refused ---
@@ -425,16 +343,3 @@ async def test_closing_closes_every_connection_that_was_opened(redis_server: str
 
     await eventually(gone)
     await watcher.aclose()
-
-
-@pytest.fixture
-def unused_port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-async def proxy(redis_server: str) -> AsyncIterator[FlakyProxy]:
-    proxy = FlakyProxy(redis_server)
-    await proxy.start()
-    yield proxy
-    await proxy.stop()

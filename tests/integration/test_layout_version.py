@@ -6,14 +6,12 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import LayoutTooNewError, NotSentError
-from hippo_messenger.settings import Settings
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
@@ -23,13 +21,6 @@ ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 LOOKING = ("renew",)
 """What goes on all the same: a lock that is held is held in any layout."""
 WRITING_NOTHING = ("standings",)
-
-
-@pytest.fixture
-async def bus(redis_server: str, prefix: str) -> AsyncIterator[Bus]:
-    bus = Bus(redis_server, Settings(prefix=prefix))
-    yield bus
-    await bus.close()
 
 
 @pytest.mark.parametrize("script", [name for name in CALLS if name not in (*LOOKING, *WRITING_NOTHING)])

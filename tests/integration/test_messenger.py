@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -25,18 +24,10 @@ from hippo_messenger.errors import (
     UnknownServiceError,
 )
 from hippo_messenger.messenger import HippoMessenger
-from hippo_messenger.settings import Settings
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
-
-
-@pytest.fixture
-async def bus(redis_server: str, prefix: str) -> AsyncIterator[Bus]:
-    bus = Bus(redis_server, Settings(prefix=prefix))
-    yield bus
-    await bus.close()
 
 
 async def test_nothing_touches_redis_before_the_first_call() -> None:

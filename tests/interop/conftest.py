@@ -18,15 +18,6 @@ def settings(prefix: str) -> Settings:
 
 
 @pytest.fixture
-async def bus(redis_server: str, settings: Settings) -> AsyncIterator[Bus]:
-    bus = Bus(redis_server, settings)
-    try:
-        yield bus
-    finally:
-        await bus.close()
-
-
-@pytest.fixture
 async def node(bus: Bus) -> AsyncIterator[NodeTools]:
     """BullMQ in Node."""
     tools = await NodeTools.start(bus.url, bus.settings.prefix)

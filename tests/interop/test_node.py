@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import ConfigChange, HippoEvent, HippoService, LineItem, OrderSuccess
-from hippo_messenger.settings import Settings
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
 from tests.interop.peer import Peer, run_example
@@ -22,13 +21,6 @@ from tests.interop.peer import Peer, run_example
 pytestmark = pytest.mark.interop
 
 NASTY = 'Ünïcödé 雅美 🦛 مرحبا \u2028 \\ " \u0000 end'
-
-
-@pytest.fixture
-async def bus(redis_server: str, prefix: str) -> AsyncIterator[Bus]:
-    bus = Bus(redis_server, Settings(prefix=prefix, block_timeout=2, empty_registry_delay=0.05))
-    yield bus
-    await bus.close()
 
 
 @pytest.fixture
