@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from hippo_messenger.cli.options import (
     CatalogueOption,
@@ -98,21 +99,32 @@ async def _print_all(steps: AsyncIterator[Step], *, limit: int | None, as_json: 
     async for step in steps:
         if as_json:
             print(json.dumps(asdict(step) | {"time": step.time.isoformat()}, ensure_ascii=False), flush=True)
+        elif terminal.is_terminal:
+            terminal.print(_drawn(_cells(step, with_id=terminal.width >= _WIDE)))
         else:
-            terminal.print(_line(step, with_id=not terminal.is_terminal or terminal.width >= _WIDE), soft_wrap=True)
+            terminal.print("  ".join(_cells(step, with_id=True)), soft_wrap=True)
         shown += 1
         if shown == limit:
             return
 
 
-def _line(step: Step, *, with_id: bool) -> str:
-    """One step: when, what, where, which event."""
+def _drawn(cells: Sequence[str]) -> Table:
+    """One step for a terminal: what is too long for its line goes on below where it began."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for _ in cells[:-1]:
+        line.add_column(no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(*cells)
+    return line
+
+
+def _cells(step: Step, *, with_id: bool) -> tuple[str, str, str, str]:
+    """One step: when, what, of which type, and the rest."""
     at = step.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
     kind = f"[{_COLOURS.get(step.kind, 'magenta')}]{step.kind:<10}[/]"
     detail = f"  [dim]{escape(' '.join(step.detail.split())[:200])}[/]" if step.detail else ""
-    words = f"{step.event_type or '–':<22}  {escape(_way(step))}"
     event_id = f"  [dim]{escape(step.event_id)}[/]" if with_id else ""
-    return f"[dim]{at}[/]  {kind}  {words}{event_id}{detail}"
+    return f"[dim]{at}[/]", kind, f"{step.event_type or '–':<22}", f"{escape(_way(step))}{event_id}{detail}"
 
 
 def _way(step: Step) -> str:
