@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
+import pytest
 import redis.asyncio
 from redis.asyncio.sentinel import Sentinel
 
@@ -50,7 +54,9 @@ async def test_events_travel_where_sentinel_says(
         await travels(f"redis+sentinel://127.0.0.1:{sentinel_port}/shop/0", prefix)
 
 
-async def test_events_travel_on_a_cluster(start_server: StartServer, prefix: str) -> None:
+@pytest.fixture
+async def cluster(start_server: StartServer) -> str:
+    """The URL of a cluster of one server that has all slots."""
     url = start_server("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     client = redis.asyncio.Redis.from_url(url)
     await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
@@ -61,13 +67,70 @@ async def test_events_travel_on_a_cluster(start_server: StartServer, prefix: str
 
     await eventually(serves)
     await client.aclose()
+    return url.replace("redis://", "redis+cluster://").removesuffix("/0")
 
-    await travels(url.replace("redis://", "redis+cluster://"), prefix)
-    cluster = redis.asyncio.RedisCluster.from_url(url)
-    async with connected(cluster) as connection:
+
+async def test_events_travel_on_a_cluster(cluster: str, prefix: str) -> None:
+    await travels(cluster, prefix)
+    client = redis.asyncio.RedisCluster.from_url(cluster.replace("redis+cluster://", "redis://"))
+    async with connected(client) as connection:
         await connection.open()
-        assert connection.description == url.replace("redis://", "redis+cluster://").removesuffix("/0")
-    await cluster.aclose()
+        assert connection.description == cluster
+    await client.aclose()
+
+
+async def test_replies_of_a_cluster_are_as_redis_gives_them(cluster: str) -> None:
+    async with connected(cluster) as connection:
+        assert await connection.execute("SET", "{x}:hash", "1", "NX") == b"OK"
+        assert await connection.execute("SET", "{x}:hash", "1", "NX") is None
+        await connection.execute("HSET", "{x}:fields", "one", 1)
+        assert await connection.execute("HGETALL", "{x}:fields") == [b"one", b"1"]
+        found = await connection.execute("SCAN", 0, "MATCH", "{x}:*", "COUNT", 1000, beside="{x}:fields")
+        assert isinstance(found, list)
+        assert (found[0], sorted(found[1])) == (b"0", [b"{x}:fields", b"{x}:hash"])
+        assert b"cmd=client|list" in cast("bytes", await connection.execute("CLIENT", "LIST", beside="{x}:fields"))
+
+
+async def test_the_commands_work_on_a_cluster(cluster: str, prefix: str) -> None:
+    settings = Settings(prefix=prefix)
+    async with (
+        HippoBroker(redis_connection=cluster, settings=settings),
+        HippoMessenger(
+            service_name=HippoService.ACCOUNT,
+            listens_to=[HippoEvent.ORDER_SUCCESS],
+            redis_connection=cluster,
+            settings=settings,
+        ) as account,
+    ):
+        await account.register(wait=True)
+        following = await started("tail", "-n", "2", "--redis", cluster, "--prefix", prefix)
+        assert following.stderr is not None
+        assert b"following account" in await following.stderr.readline()
+        await account.send(ORDER, notify_self=True)
+        await account.send(ORDER, delay=3600, event_id="event-for-later-01")
+        assert b"sent" in (await following.communicate())[0]
+        for words, expected in (
+            (("status",), b"account"),
+            (("services",), b"ORDER_SUCCESS"),
+            (("events", "ORDER_SUCCESS"), b"account"),
+            (("pause", "account"), b"account is paused"),
+            (("resume", "account"), b"account goes on"),
+            (("cancel", "event-for-later-01"), b"is cancelled"),
+            (("unregister", "account", "--force"), b"gets no more events"),
+        ):
+            process = await started(*words, "--redis", cluster, "--prefix", prefix)
+            out, err = await process.communicate()
+            assert process.returncode == 0, err
+            assert expected in out
+    demo = await started("demo", "--events", "40", "--redis", cluster)
+    out, err = await demo.communicate()
+    assert demo.returncode == 0, (out, err)
+
+
+async def started(*words: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hippo_messenger", *words, stdout=PIPE, stderr=PIPE
+    )
 
 
 async def travels(url: str, prefix: str) -> None:

@@ -83,7 +83,8 @@ async def _keys(connection: Connection, layout: Layout) -> AsyncIterator[list[by
     pattern = _GLOB.sub(r"\\\1", layout.prefix) + ":*"
     cursor = b"0"
     while True:
-        reply = await connection.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+        reply = await connection.execute(*words, beside=_mark(layout))
         assert isinstance(reply, list)
         cursor, keys = reply
         yield keys

@@ -91,14 +91,14 @@ class Connection:
         """
         await self._opened()
 
-    async def execute(self, *words: Word) -> object:
-        """The reply to one command.
+    async def execute(self, *words: Word, beside: str | None = None) -> object:
+        """The reply to one command; of one that has no key, from the server that has the key `beside`.
 
         Raises:
             RedisError: It failed.
         """
         try:
-            return await (await self._opened()).call(*words, timeout=self._settings.call_timeout)
+            return await (await self._opened()).call(*words, timeout=self._settings.call_timeout, beside=beside)
         except QueueCorruptedError as error:  # Redis doesn't say which key it is
             raise QueueCorruptedError(f"{words[1]!s}: {error}") from error.__cause__
 

@@ -12,6 +12,7 @@ from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error
 
 __all__ = ["ClusterLine", "Line", "PooledLine", "Word"]
 
+_CLIENTS_OWN = ("CLUSTER", "COMMAND")
 Word = str | bytes | int | float
 """One word of a command."""
 
@@ -19,12 +20,13 @@ Word = str | bytes | int | float
 class Line(Protocol):
     """A connection that is made when it is first needed, and made again when it broke."""
 
-    async def call(self, *words: Word, timeout: float) -> object:
+    async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
         """The reply to one command, as Redis gives it, in bytes.
 
         Args:
             words: The command and its arguments.
             timeout: Seconds for everything: waiting for the line's turn, connecting, and the reply.
+            beside: A key, for a command that has none: the server that has this key is asked.
 
         Raises:
             RedisError: Whatever went wrong.
@@ -43,7 +45,7 @@ class PooledLine:
         self._pool: Any = pool  # its methods have no types
         self._turn = asyncio.Lock()
 
-    async def call(self, *words: Word, timeout: float) -> object:
+    async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
         """See `Line`."""
         sent = False
         try:
@@ -70,21 +72,26 @@ class ClusterLine:
 
     def __init__(self, client: RedisCluster) -> None:
         self._client = client
-        self._client.set_response_callback("INFO", _as_it_came)
-        self._client.set_response_callback("BZPOPMIN", _as_it_came)
+        # Replies are given as they came; the client reads those of its own commands itself.
+        for command in list(self._client.response_callbacks):
+            if not command.startswith(_CLIENTS_OWN):
+                self._client.set_response_callback(command, _as_it_came)
+        self._client.result_callbacks.pop("SCAN", None)
         self._turn = asyncio.Lock()
 
-    async def call(self, *words: Word, timeout: float) -> object:
+    async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
         """See `Line`."""
         try:
             async with asyncio.timeout(timeout), self._turn:
                 await self._client.initialize()
-                if words[0] == "INFO":  # it has no key that says which node is meant
-                    return cast(
-                        "object",
-                        await self._client.execute_command(*words, target_nodes=self._client.get_default_node()),
-                    )
-                return cast("object", await self._client.execute_command(*words))
+                # A command without a key doesn't say which node is meant.
+                if beside is not None:
+                    node = self._client.get_node_from_key(beside)
+                elif words[0] == "INFO":
+                    node = self._client.get_default_node()
+                else:
+                    return cast("object", await self._client.execute_command(*words))
+                return cast("object", await self._client.execute_command(*words, target_nodes=node))
         except FOREIGN_ERRORS as error:
             raise as_redis_error(error, maybe_executed=True) from error
 

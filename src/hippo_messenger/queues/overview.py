@@ -90,7 +90,7 @@ class Overview:
     async def _workers(self, queues: Sequence[str]) -> Counter[str] | None:
         """How many workers each queue has, found by the names of their connections as BullMQ's getWorkers does."""
         try:
-            listed = await self._connection.execute("CLIENT", "LIST")
+            listed = await self._connection.execute("CLIENT", "LIST", beside=self._layout.registry)
         except RedisError:  # its user may not ask
             return None
         if not isinstance(listed, bytes):
