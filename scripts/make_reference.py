@@ -34,8 +34,8 @@ password. The command prints it as one line, with exit code 2 for a mistake in w
 """.strip()
 SETTINGS = """
 Every setting is a field of `Settings`, given as `settings=Settings(call_timeout=3)`, or a variable of the \
-environment. Durations are seconds, sizes are bytes. All processes on one prefix should share the prefix, the \
-deduplication window and the registration interval.
+environment. Durations are seconds, sizes are bytes. All processes on one prefix should share \
+the deduplication window, the registration interval and the largest event.
 """.strip()
 BESIDE = (
     "Beside them: `HIPPO_REDIS_URL` (then `REDIS_URL`) says where Redis is, `HIPPO_CATALOGUE` which catalogue to use."

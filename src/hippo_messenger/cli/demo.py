@@ -10,7 +10,7 @@ import typer
 
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.golden_hippo import CATALOGUE
-from hippo_messenger.cli.options import JsonOption, RedisOption, read_catalogue, read_settings
+from hippo_messenger.cli.options import JsonOption, read_catalogue, read_settings
 from hippo_messenger.cli.output import console, print_json, run
 from hippo_messenger.demo.feed import read_feed, shipped_feed
 from hippo_messenger.demo.report import LiveTable, as_record, summary
@@ -31,7 +31,15 @@ def demo(
     rate: Annotated[
         float | None, typer.Option(min=0.1, help="Events a second; left out, as fast as it goes.", show_default=False)
     ] = None,
-    redis: RedisOption = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            "--redis",
+            metavar="URL",
+            help="A Redis that runs already; left out, an embedded server of its own.",
+            show_default=False,
+        ),
+    ] = None,
     catalogue: Annotated[
         str | None,
         typer.Option(

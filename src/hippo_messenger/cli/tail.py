@@ -49,9 +49,7 @@ _COLOURS = {
 def tail(
     service: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[SERVICE]...", help="Only these services; left out, all.", autocompletion=suggest_services
-        ),
+        typer.Argument(metavar="SERVICE", help="Only these services; left out, all.", autocompletion=suggest_services),
     ] = None,
     event: Annotated[
         list[str] | None,
