@@ -43,7 +43,7 @@ Data = TypeVar("Data", bound=EventData)
 Processor = Callable[[HippoJob[Data]], Awaitable[object] | object]
 """A user's function: called with one job; what it returns is stored as JSON, what it raises fails the job."""
 
-_TRACES_KEPT = 10
+_TRACES_KEPT, _MOST_TRACES = 10, 1000
 _REASON_LENGTH = 4096
 
 _log = logging.getLogger("hippo_messenger")
@@ -282,10 +282,18 @@ def _reason(error: BaseException) -> str:
 
 
 def _traces(job: QueuedJob, error: BaseException) -> str:
-    """The traces of this job's failures as BullMQ keeps them, the newest last."""
+    """The traces of this job's failures as BullMQ keeps them, the newest last; as many as its options say."""
     try:
         earlier = json.loads(job.stacktrace or b"[]")
     except (ValueError, RecursionError):
         earlier = []
     kept = [trace for trace in earlier if isinstance(trace, str)] if isinstance(earlier, list) else []
-    return json.dumps([*kept, "".join(traceback.format_exception(error))][-_TRACES_KEPT:])
+    kept.append("".join(traceback.format_exception(error)))
+    return json.dumps(kept[max(len(kept) - _traces_wanted(job), 0) :])
+
+
+def _traces_wanted(job: QueuedJob) -> int:
+    limit = job.read_options.get("stackTraceLimit")
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+        return _TRACES_KEPT
+    return min(limit, _MOST_TRACES)

@@ -50,3 +50,18 @@ async def test_a_log_keeps_as_many_lines_as_the_options_of_its_job_say(bus: Bus,
     await tools.job("account", added["id"], "promote")
     await story.until(completed=2)
     assert await tools.queue("account", "getJobLogs", added["id"]) == {"logs": ["holding hold"], "count": 1}
+
+
+async def test_as_many_traces_are_kept_as_the_options_of_the_job_say(bus: Bus, tools: Tools) -> None:
+    story = await Story.begin(bus)
+    await bus.worker(story.account, story.desk)
+    await story.send("order-0")
+    await story.until(completed=1)
+    envelope = (await tools.look("account", story.ids["order-0"]))["data"]
+    kept: dict[str, list[str]] = {}
+    for name, options in {"again-1": {"stackTraceLimit": 2}, "again-2": {"stackTraceLimit": 0}, "again-3": {}}.items():
+        event = {**envelope, "id": f"{name}-0123456789", "data": {**envelope["data"], "orderId": name}}
+        added = await tools.queue("account", "add", "ORDER_SUCCESS", event, {"attempts": 12, "backoff": 0, **options})
+        await story.until(completed=1, failed=len(kept) + 1)
+        kept[name] = (await tools.look("account", added["id"]))["stacktrace"]
+    assert {name: len(traces) for name, traces in kept.items()} == {"again-1": 2, "again-2": 0, "again-3": 10}
