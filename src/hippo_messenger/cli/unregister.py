@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from typing import Annotated
 
 import typer
 
 from hippo_messenger.cli.options import (
-    CatalogueOption,
     PrefixOption,
     RedisOption,
     known_service,
     opened,
-    read_catalogue,
     read_settings,
     suggest_services,
 )
@@ -33,25 +30,18 @@ def unregister(
     ],
     force: Annotated[bool, typer.Option("--force", help="Also where the service was heard of just now.")] = False,
     redis: RedisOption = None,
-    catalogue: CatalogueOption = None,
     prefix: PrefixOption = None,
 ) -> None:
     """Take a service out of the registry: it gets no new events. Its queue and the jobs in it stay as they are."""
     settings = read_settings(prefix)
-    known = {one.value for one in read_catalogue(catalogue).services}
-    name, left = run(_remove(service, redis, settings, known=known, force=force))
+    name, left = run(_remove(service, redis, settings, force=force))
     print(f"{name} gets no more events; {left:,} jobs in its queue stay for its workers")
 
 
-async def _remove(
-    service: str, redis: str | None, settings: Settings, *, known: Set[str], force: bool
-) -> tuple[str, int]:
+async def _remove(service: str, redis: str | None, settings: Settings, *, force: bool) -> tuple[str, int]:
     async with opened(redis, settings) as connection:
         admin = Admin(connection, settings=settings)
-        registered = await admin.registered()
-        name = known_service(service, {*registered, *known})
-        if name not in registered:
-            raise ConfigurationError(f"{name} is not registered: there is nothing to take out of the registry")
+        name = known_service(service, await admin.registered())
         standings = await Overview(connection, Layout(settings.prefix)).standings()
         standing = next((entry for entry in standings if entry.queue == name), None)
         heard = None if standing is None else standing.last_heard

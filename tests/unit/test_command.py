@@ -1,0 +1,45 @@
+"""The command as a whole: each subcommand takes the options that all share, says what it does, and is tested."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from hippo_messenger.cli.main import app
+
+TESTS = Path(__file__).parents[1]
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = sorted(GROUP.commands)
+
+
+def words_of_tests() -> set[str]:
+    """Every text that stands in an integration test."""
+    trees = [ast.parse(path.read_text()) for path in (TESTS / "integration").glob("test_*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return {node.value for node in nodes if isinstance(node.value, str)}
+
+
+WORDS = words_of_tests()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_run_by_an_integration_test(name: str) -> None:
+    assert name in WORDS, f"no test runs hippo {name}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_a_redis_and_a_prefix_and_says_what_it_does(name: str) -> None:
+    command = GROUP.commands[name]
+    options = {option for parameter in command.params for option in parameter.opts}
+    is_group = hasattr(command, "commands")
+    assert is_group or {"--redis", "--prefix"} <= options
+    assert (command.help or "").split("\n")[0].endswith("."), command.help
+
+
+@pytest.mark.parametrize("name", ["broker", "demo", "dev", "events", "send", "status", "tail", "worker"])
+def test_what_knows_names_takes_a_catalogue(name: str) -> None:
+    assert "--catalogue" in {option for parameter in GROUP.commands[name].params for option in parameter.opts}
