@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -226,7 +227,7 @@ async def test_an_unregistered_service_gets_no_new_events_and_keeps_its_jobs(bus
     await order.send(ORDER)
     await bus.settled("shipping", wait=1)
 
-    assert "was heard of 0 s ago" in await hippo.run("unregister", "shipping", code=2)
+    assert re.search(r"was heard of \d+ s ago", await hippo.run("unregister", "shipping", code=2))
     await shipping.close()
     said = await hippo.run("unregister", "shipping", "--force")
 
