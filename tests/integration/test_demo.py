@@ -36,6 +36,7 @@ async def test_every_event_of_the_shipped_feed_is_accounted_for(tmp_path: Path) 
     code, shown = await ended(await demo("--events", "400", directory=tmp_path))
     assert code == 0, shown
     assert "✓ Every event is accounted for: 400 lines of the feed" in shown
+    assert "─" not in shown, "there is no terminal to draw for"
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 

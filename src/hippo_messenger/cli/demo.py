@@ -88,7 +88,7 @@ def demo(
     if as_json:
         print_json(as_record(outcome))
     else:
-        terminal.print(summary(outcome))
+        terminal.print(summary(outcome, is_drawn=terminal.is_terminal), soft_wrap=not terminal.is_terminal)
         if rate is None:
             terminal.print("[dim]Sent as fast as it goes, so events wait in line; --rate 200 shows a calm day.[/]")
     raise typer.Exit(1 if outcome.faults else 0)

@@ -81,10 +81,13 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def summary(outcome: Outcome) -> Group:
-    """The account of every event, and whether it comes out even."""
+def summary(outcome: Outcome, *, is_drawn: bool) -> Group:
+    """The account of every event, and whether it comes out even; without lines that are drawn where that is no use."""
     account = outcome.account
     tables = (_feed_table(account), _service_table(account), _latency_table(account))
+    if not is_drawn:
+        for table in tables:
+            table.box = None
     return Group(*(part for table in tables for part in (table, Text())), _verdict(outcome))
 
 
