@@ -110,7 +110,7 @@ async def test_the_commands_work_on_a_cluster(cluster: str, prefix: str) -> None
         await account.send(ORDER, delay=3600, event_id="event-for-later-01")
         assert b"sent" in (await following.communicate())[0]
         for words, expected in (
-            (("status",), b"account"),
+            (("status", "--json"), b'"workers": 1'),
             (("services",), b"ORDER_SUCCESS"),
             (("events", "ORDER_SUCCESS"), b"account"),
             (("pause", "account"), b"account is paused"),

@@ -19,7 +19,8 @@ __all__ = ["Overview", "Standing", "last_minute"]
 
 _COUNTS = 8
 """What scripts/standings.lua says of a queue before its metrics."""
-_CLIENT_NAME = re.compile(rb"(?:^| )name=(\S+)")
+_CLIENT_NAME = re.compile(rb" name=(\S+)(?!.* cmd=cluster)")
+"""Without the connection by which a cluster's client has only asked where things are."""
 
 
 @dataclass(frozen=True, slots=True)
