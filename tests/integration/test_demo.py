@@ -86,6 +86,7 @@ async def test_what_a_demo_that_was_killed_has_left_is_swept(redis_server: str, 
     async with Redis.from_url(redis_server) as redis:
         await redis.set(f"{prefix}:demo", "")
         await redis.lpush(f"{prefix}:broker:wait", "left")
+        await redis.hset(f"{prefix}:registry", "shipping", '{"serviceName":"shipping","listensTo":[]}')
         code, shown = await ended(
             await demo("--events", "40", "--redis", redis_server, "--prefix", prefix, directory=tmp_path)
         )

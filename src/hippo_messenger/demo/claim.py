@@ -16,6 +16,8 @@ __all__ = ["claimed"]
 _MARK = "a demo's: whatever begins like this may go"
 _GLOB = re.compile(r"([\\*?\[\]])")
 _SHOWN = 3
+_LATELY = 60.0
+"""Whoever was heard of within so many seconds may be at work."""
 
 
 @asynccontextmanager
@@ -35,29 +37,35 @@ async def claimed(connection: Connection, layout: Layout) -> AsyncIterator[None]
 
 
 async def _make_sure_that_it_is_free(connection: Connection, layout: Layout) -> None:
-    if await connection.execute("SET", _mark(layout), _MARK, "NX") is None:
-        await _make_sure_that_no_demo_runs(connection, layout)
+    """Take the prefix. The mark is set only where nothing else stands: what stands beside it is a demo's."""
+    if await connection.execute("EXISTS", _mark(layout)):
+        await _make_sure_that_nobody_works(connection, layout)
         await _sweep(connection, layout)
-        await connection.execute("SET", _mark(layout), _MARK)
-        return
     async for keys in _keys(connection, layout):
-        others = sorted(key.decode(errors="replace") for key in keys if key != _mark(layout).encode())
-        if others:
-            await connection.execute("UNLINK", _mark(layout))
+        if keys:
+            found = await _what(connection, layout, sorted(key.decode(errors="replace") for key in keys))
             raise ConfigurationError(
-                f"expected a prefix for the demo with nothing under it, found {await _what(connection, layout, others)}"
-                f" under {layout.prefix}, which stays as it is; name another with --prefix, or none"
+                f"expected a prefix for the demo with nothing under it, found {found} under {layout.prefix}, which "
+                "stays as it is; name another with --prefix, or none"
             )
+    if await connection.execute("SET", _mark(layout), _MARK, "NX") is None:
+        raise ConfigurationError(_taken(layout, "it has begun just now"))
 
 
-async def _make_sure_that_no_demo_runs(connection: Connection, layout: Layout) -> None:
-    standings = await Overview(connection, layout).standings()
-    brokers = next(standing.workers for standing in standings if standing.queue == BROKER_QUEUE)
-    if brokers:
-        raise ConfigurationError(
-            f"expected a prefix for the demo with nothing under it, but another demo runs under {layout.prefix} "
-            f"({brokers} brokers are connected); wait for its end, or name another with --prefix"
-        )
+async def _make_sure_that_nobody_works(connection: Connection, layout: Layout) -> None:
+    for standing in await Overview(connection, layout).standings():
+        if standing.workers:
+            what = "brokers" if standing.queue == BROKER_QUEUE else f"workers of {standing.queue}"
+            raise ConfigurationError(_taken(layout, f"{standing.workers} {what} are connected"))
+        if standing.last_heard is not None and standing.last_heard < _LATELY:
+            raise ConfigurationError(_taken(layout, f"{standing.queue} was heard of {standing.last_heard:.0f} s ago"))
+
+
+def _taken(layout: Layout, why: str) -> str:
+    return (
+        f"expected a prefix for the demo with nothing under it, but another demo runs under {layout.prefix} ({why}); "
+        "wait for its end, or name another with --prefix"
+    )
 
 
 async def _what(connection: Connection, layout: Layout, keys: list[str]) -> str:
