@@ -92,17 +92,7 @@ async def test_replies_of_a_cluster_are_as_redis_gives_them(cluster: str) -> Non
 
 
 async def test_the_commands_work_on_a_cluster(cluster: str, prefix: str) -> None:
-    settings = Settings(prefix=prefix)
-    async with (
-        HippoBroker(redis_connection=cluster, settings=settings),
-        HippoMessenger(
-            service_name=HippoService.ACCOUNT,
-            listens_to=[HippoEvent.ORDER_SUCCESS],
-            redis_connection=cluster,
-            settings=settings,
-        ) as account,
-    ):
-        await account.register(wait=True)
+    async with account_at(cluster, prefix) as account:
         following = await started("tail", "-n", "2", "--redis", cluster, "--prefix", prefix)
         assert following.stderr is not None
         assert b"following account" in await following.stderr.readline()
@@ -133,8 +123,9 @@ async def started(*words: str) -> Process:
     )
 
 
-async def travels(url: str, prefix: str) -> None:
-    """One registration and one event, all the way to the queue of the service that listens."""
+@asynccontextmanager
+async def account_at(url: str, prefix: str) -> AsyncIterator[HippoMessenger]:
+    """A broker, and the service account, registered for ORDER_SUCCESS."""
     settings = Settings(prefix=prefix)
     async with (
         HippoBroker(redis_connection=url, settings=settings),
@@ -146,6 +137,12 @@ async def travels(url: str, prefix: str) -> None:
         ) as account,
     ):
         await account.register(wait=True)
+        yield account
+
+
+async def travels(url: str, prefix: str) -> None:
+    """One registration and one event, all the way to the queue of the service that listens."""
+    async with account_at(url, prefix) as account:
         event_id = await account.send(ORDER, notify_self=True)
         found = await account.connection.execute("LRANGE", f"{prefix}:account:wait", 0, -1)
         assert found == [event_id.encode()]
