@@ -164,6 +164,7 @@ async def test_dev_works_beside_a_redis_that_runs_already_and_starts_none(hippo:
     shown = (await dev.stdout.read(2000)).decode()
     assert "A broker beside the Redis at redis://" in shown
     assert "no server is started" in shown
+    assert f"export HIPPO_REDIS_URL=URL HIPPO_PREFIX='{hippo.prefix}'" in shown
     assert not (hippo.directory / ".hippo").exists()
     settings = Settings(prefix=hippo.prefix)
     async with HippoMessenger(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from hippo_messenger.broker import HippoBroker
 from hippo_messenger.cli.options import CatalogueOption, PrefixOption, opened, read_catalogue, read_settings
@@ -76,10 +77,11 @@ def _say_how_to_connect(place: _Place) -> None:
         terminal.print("[bold]A server and a broker for this project[/], until Ctrl-C; the data stays in .hippo/\n")
         rows = _ways_to_the_embedded(place)
     else:
-        terminal.print(f"[bold]A broker beside the Redis at {place.redis}[/], until Ctrl-C; no server is started\n")
+        where = escape(place.redis)
+        terminal.print(f"[bold]A broker beside the Redis at {where}[/], until Ctrl-C; no server is started\n")
         rows = _ways_to_another(place)
-    for where, words in rows:
-        terminal.print(f"  [bold]{where:<8}[/]{words}", markup=True, soft_wrap=True)
+    for who, words in rows:
+        terminal.print(f"  [bold]{who:<8}[/]{escape(words)}", soft_wrap=True)
     terminal.print()
 
 
@@ -88,7 +90,7 @@ def _ways_to_the_embedded(place: _Place) -> list[tuple[str, str]]:
     return [
         ("Python", f'HippoMessenger(..., redis_connection="{place.redis}")'),
         ("", 'or redis_connection="embedded", from anywhere in this project'),
-        ("Shell", f"export HIPPO_REDIS_URL={place.redis}"),
+        ("Shell", f"export HIPPO_REDIS_URL={place.redis}{_prefix_variable(place)}"),
         ("Node", f"new IORedis('{path}', {{ maxRetriesPerRequest: null }})"),
         ("", f"new Queue('broker', {{ connection, prefix: '{place.prefix}' }})"),
         ("Look", "hippo services --redis embedded"),
@@ -99,7 +101,12 @@ def _ways_to_another(place: _Place) -> list[tuple[str, str]]:
     """With the URL that was given, which may have a password and is not repeated."""
     return [
         ("Python", "HippoMessenger(..., redis_connection=URL), with the URL that you gave"),
-        ("Shell", "export HIPPO_REDIS_URL=URL"),
+        ("Shell", f"export HIPPO_REDIS_URL=URL{_prefix_variable(place)}"),
         ("Node", f"new Queue('broker', {{ connection: new IORedis(URL), prefix: '{place.prefix}' }})"),
         ("Look", "hippo services --redis URL"),
     ]
+
+
+def _prefix_variable(place: _Place) -> str:
+    """What everybody has to set beside the URL, where the prefix isn't the one that is taken anyway."""
+    return "" if place.prefix == Settings().prefix else f" HIPPO_PREFIX='{place.prefix}'"
