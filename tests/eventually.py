@@ -1,24 +1,7 @@
-"""Waiting for something to become true, with a deadline instead of hope."""
+"""Where `eventually` was before the test kit had it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from hippo_messenger.testing.eventually import eventually
 
-
-async def eventually(check: Callable[[], Awaitable[object]], *, timeout: float = 10.0, interval: float = 0.01) -> None:
-    """Call `check` until it raises no assertion and doesn't return False; its last failure is the one raised.
-
-    An unpacking that doesn't fit counts as an assertion.
-    """
-    deadline = asyncio.get_running_loop().time() + timeout
-    while True:
-        try:
-            if await check() is not False:
-                return
-            failure: Exception = AssertionError("it never became true")
-        except (AssertionError, ValueError) as error:
-            failure = error
-        if asyncio.get_running_loop().time() > deadline:
-            raise failure
-        await asyncio.sleep(interval)
+__all__ = ["eventually"]
