@@ -177,9 +177,19 @@ class Faults:
         await asyncio.sleep(random.uniform(1, 4))
         await self._server.clear_disk()
         await eventually(self._writes_again, timeout=PATIENCE, interval=0.05)
+        # Redis 7.0 takes back what it has half written, but not its place in a file that a rewrite has opened: it leaves
+        # a hole of zeros, and could not load the file. A new rewrite mends that.
+        await self._server.client.bgrewriteaof()
+        await eventually(self._has_rewritten, timeout=PATIENCE, interval=0.05)
 
     async def _writes_again(self) -> None:
         assert (await self._server.client.info("persistence"))["aof_last_write_status"] == "ok"
+
+    async def _has_rewritten(self) -> None:
+        facts = await self._server.client.info("persistence")
+        assert not facts["aof_rewrite_in_progress"]
+        assert not facts["aof_rewrite_scheduled"]
+        assert facts["aof_last_bgrewrite_status"] == "ok"
 
     async def _flush_when_idle(self, random: Random, targets: tuple[str, ...]) -> None:
         await asyncio.wait_for(self._crew.pause_senders(), PATIENCE)
