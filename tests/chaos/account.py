@@ -145,7 +145,7 @@ class Account:
             copies = self._owed(event_id, send)
             if send.state != "not sent":
                 allowed |= copies
-            if send.state == "accepted" or send.state == "possibly sent" and copies & self._done:
+            if send.state == "accepted" or (send.state == "possibly sent" and copies & self._done):
                 owed |= copies
         causes = _Causes(endings, faults, lost=self._lost, troubles=self._troubles)
         repeats = [
@@ -203,7 +203,7 @@ class _Causes:
         if ending is not None and ending.how != "stopped" and ending.at >= run.done:
             felt = self._felt(run.by, run.began, run.done + SETTLING)
             killed = self._felt(run.by, ending.at - SETTLING, ending.at, kinds="kill")
-            if ending.at <= run.done + SETTLING or felt is not None and ending.at <= felt.ended + RECOVERING:
+            if ending.at <= run.done + SETTLING or (felt is not None and ending.at <= felt.ended + RECOVERING):
                 return "its worker was killed after the effect, before settling", killed and killed.kind
         lost = self._lost.get((run.by, event_id))
         if lost is not None and lost >= run.began:
@@ -219,10 +219,14 @@ class _Causes:
         return None
 
     def _felt(self, by: str, since: float, until: float, *, kinds: str = "") -> Fault | None:
-        """The last fault of this worker, of its way to Redis or of Redis that it may have felt in that time."""
+        """The fault of this worker, of its way to Redis or of Redis that lasted longest in that time."""
         name = by.partition(".")[0]
-        for fault in reversed(self._faults):
-            hits = name in fault.targets or REDIS in fault.targets
-            if hits and fault.began <= until and fault.ended + RECOVERING >= since and fault.kind.startswith(kinds):
-                return fault
-        return None
+        felt = [
+            fault
+            for fault in self._faults
+            if (name in fault.targets or REDIS in fault.targets)
+            and fault.began <= until
+            and fault.ended + RECOVERING >= since
+            and fault.kind.startswith(kinds)
+        ]
+        return max(felt, key=lambda fault: min(fault.ended, until) - max(fault.began, since), default=None)

@@ -52,6 +52,7 @@ class Faults:
             "kill broker": (("broker",), self._kill),
             "kill sender": (("sender",), self._kill),
             "kill Node worker": (("node",), self._kill),
+            "SIGTERM worker": (("worker", "node"), self._replace),
             "stop worker": (("worker",), self._stop_for_a_while),
             "stop broker": (("broker",), self._stop_for_a_while),
             "stop Node worker": (("node",), self._stop_for_a_while),
@@ -103,6 +104,14 @@ class Faults:
         await self._crew.kill(name)
         await asyncio.sleep(random.random())
         await self._crew.start(name)
+
+    async def _replace(self, random: Random, targets: tuple[str, ...]) -> None:
+        """As in a deploy: it finishes what it can, and puts the rest back."""
+        (name,) = targets
+        async with asyncio.timeout(PATIENCE):
+            await self._crew.stop(name)
+            await asyncio.sleep(random.random())
+            await self._crew.start(name)
 
     async def _stop_for_a_while(self, random: Random, targets: tuple[str, ...]) -> None:
         """Longer than its lock lasts, so that others take over what it holds."""

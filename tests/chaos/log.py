@@ -18,7 +18,7 @@ class Entry:
     by: str
     at: float
     what: str
-    """Of a sender: sending, again, accepted, unsent, possibly. Of a worker: began, then done, raised or cancelled; lost,
+    """Of a sender: sending, again, accepted, unsent, possibly. Of a worker: began, done, raised, cancelled; lost,
     recovered, trouble."""
     event_id: str
     more: str = ""

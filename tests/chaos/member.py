@@ -67,7 +67,7 @@ def processor(log: Log) -> Processor[EventData]:
         taken = job.channel._job  # type: ignore[attr-defined]
         log.note("began", job.id, f"{taken.attempts_started} {taken.timestamp}")
         try:
-            long = chance(job.id, 1000) < 2
+            long = chance(job.id, 1000) < 5
             await asyncio.sleep(LONG_WORKING_TIME if long else WORKING_TIME * chance(job.id, 97) / 97)
         except asyncio.CancelledError:
             log.note("cancelled", job.id)
@@ -112,9 +112,7 @@ async def work(service: HippoService, log: Log) -> None:
         service_name=service, listens_to=listens_to, retry=RETRY, observer=Watcher(log)
     ) as messenger:
         await until_registered(messenger)
-        await run_until_started(
-            lambda: StartedWorker(messenger=messenger, processor=processor(log), concurrency=SLOTS)
-        )
+        await run_until_started(lambda: StartedWorker(messenger=messenger, processor=processor(log), concurrency=SLOTS))
 
 
 async def run_until_started(make: Callable[[], StartedBroker | StartedWorker]) -> None:

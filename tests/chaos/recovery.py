@@ -5,11 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from tests.chaos.account import Account
+from tests.chaos.account import RECOVERING, Account
 from tests.chaos.crew import Ending
+from tests.chaos.faults import REDIS, Fault
+from tests.chaos.roster import LISTENERS, ROSTER
 
 __all__ = ["Recovery", "recoveries"]
+
+
+_ENDS = frozenset({"rolling restart"})
+"""It ends the others one after the other, each when the last is there again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +41,26 @@ class Recovery:
         )
 
 
-def recoveries(account: Account, endings: Sequence[Ending], back: Sequence[float], *, lock: float) -> list[Recovery]:
-    """The three; `lock` is a worker's lock and check interval together."""
+def recoveries(
+    account: Account, endings: Sequence[Ending], faults: Sequence[Fault], back: Sequence[float], *, lock: float
+) -> list[Recovery]:
+    """The three; `lock` is a worker's lock and check interval together.
+
+    Left out is what something else has held up too: a fault of Redis or of another worker, or that none was there.
+    """
     done = sorted(run.done for runs in account.runs.values() for run in runs if run.done is not None)
     killed = {ending.by: ending.at for ending in endings if ending.how == "killed"}
     cancelled = {(entry.by, entry.event_id): entry.at for entry in account.cancelled}
     after_kill, after_stop = [], []
-    for (_, event_id), runs in account.runs.items():
-        for run, following in zip(runs, runs[1:], strict=False):
-            if run.done is None and run.by in killed and following.by != run.by:
-                after_kill.append(following.began - killed[run.by])
-            if (run.by, event_id) in cancelled and following.by != run.by:
-                after_stop.append(following.began - cancelled[run.by, event_id])
+    for (service, event_id), runs in account.runs.items():
+        in_order = sorted(runs, key=lambda run: run.began)
+        for run, following in pairwise(in_order) if service in LISTENERS else ():
+            stopped = cancelled.get((run.by, event_id))
+            end = killed.get(run.by) if stopped is None else stopped
+            if run.done is not None or end is None or following.by == run.by or following.began < end:
+                continue
+            if not _is_held_up(run.by, end, following.began, faults):
+                (after_kill if stopped is None else after_stop).append(following.began - end)
     return [
         Recovery("Redis is back, until the next job is processed", 1.0, tuple(_waits(done, back))),
         Recovery("a worker was killed, until its jobs run elsewhere", lock, tuple(after_kill)),
@@ -53,8 +68,18 @@ def recoveries(account: Account, endings: Sequence[Ending], back: Sequence[float
     ]
 
 
+def _is_held_up(by: str, since: float, until: float, faults: Sequence[Fault]) -> bool:
+    name = by.partition(".")[0]
+    workers = {part.name for part in ROSTER if part.kind in {"worker", "node"}}
+    return any(
+        fault.kind not in _ENDS
+        and fault.began <= until
+        and fault.ended + RECOVERING >= since
+        and bool((workers - {name}) & set(fault.targets) or REDIS in fault.targets)
+        for fault in faults
+    )
+
+
 def _waits(done: Sequence[float], back: Sequence[float]) -> list[float]:
     places = ((moment, bisect_left(done, moment)) for moment in back)
     return [done[place] - moment for moment, place in places if place < len(done)]
-
-

@@ -11,8 +11,10 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -94,7 +96,7 @@ class Chaos:
             ]
         verdict = self.account.close(crew.endings, faults.done)
         table = rows(verdict, self.account, faults.done)
-        measured = recoveries(self.account, crew.endings, faults.back, lock=longest)
+        measured = recoveries(self.account, crew.endings, faults.done, faults.back, lock=longest)
         print(shown(table, verdict, measured))
         wrong = [*named(verdict), *self.stopped_badly, *faults.shortfalls, *idle]
         for what in wrong:
@@ -173,6 +175,7 @@ def _asked() -> Asked:
 def main() -> int:
     """Run, report, and keep the logs of what went wrong."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections that break are what this is about
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))  # clear up then, too
     asked = _asked()
     directory = Path(tempfile.mkdtemp(prefix="hippo-chaos-"))
     print(
@@ -187,7 +190,9 @@ def main() -> int:
         shutil.rmtree(directory)
     else:
         print(f"logs: {directory}")
-    print("every event is accounted for" if is_well else f"NOT every event is accounted for; again: --seed {asked.seed}")
+    print(
+        "every event is accounted for" if is_well else f"NOT every event is accounted for; again: --seed {asked.seed}"
+    )
     return 0 if is_well else 1
 
 

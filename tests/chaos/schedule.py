@@ -13,6 +13,7 @@ WEIGHTS: Mapping[str, int] = {
     "kill broker": 12,
     "kill sender": 6,
     "kill Node worker": 5,
+    "SIGTERM worker": 6,
     "stop worker": 8,
     "stop broker": 6,
     "stop Node worker": 3,

@@ -1,4 +1,4 @@
-"""Redis as something that dies, hangs, runs out of memory and fills its disk, and comes back with what it had accepted."""
+"""Redis as something that dies, hangs, runs out of memory or of disk, and comes back with what it had accepted."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class CrashPoint:
     def is_in(self, request: bytes) -> bool:
         """Whether a request calls the script; by its digest, or by its text where the server didn't have it yet."""
         script = load_script(self.script)
-        return script.sha.encode() in request or script.text.encode()[:_CHUNK // 2] in request
+        return script.sha.encode() in request or script.text.encode()[: _CHUNK // 2] in request
 
 
 @dataclass

@@ -1,0 +1,198 @@
+"""The test kit as its users have it: the plugin's fixtures, crash points, cuts and time travel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.errors import ConfigurationError, PossiblySentError, QueueCorruptedError
+from hippo_messenger.job import HippoJob
+from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.settings import Settings
+from hippo_messenger.testing import CrashPoint, Proxy, System, eventually
+
+ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
+HOUR = 3600.0
+
+
+class Desk:
+    """A processor that counts."""
+
+    def __init__(self, *, fails: int = 0) -> None:
+        self.seen: Counter[str] = Counter()
+        self._fails = fails
+
+    async def __call__(self, job: HippoJob[EventData]) -> None:
+        self.seen[job.id] += 1
+        if self.seen[job.id] <= self._fails:
+            raise ValueError("not yet")
+
+    async def saw(self, event_id: str, *, times: int = 1) -> None:
+        async def check() -> None:
+            assert self.seen[event_id] == times
+
+        await eventually(check)
+
+
+async def with_desk(hippo: System, desk: Desk, *, retry: RetryPolicy | None = None) -> None:
+    await hippo.broker()
+    account = await hippo.messenger(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS, retry=retry)
+    await hippo.worker(account, desk)
+
+
+async def test_a_system_routes_and_processes(hippo: System) -> None:
+    desk = Desk()
+    await with_desk(hippo, desk)
+    shop = await hippo.messenger(HippoService.ORDER)
+    await desk.saw(await shop.send(ORDER))
+
+
+async def test_a_system_leaves_no_key_behind(hippo_redis_url: str, hippo_settings: Settings) -> None:
+    async with redis.asyncio.Redis.from_url(hippo_redis_url) as client:
+        async with System(hippo_redis_url, settings=hippo_settings) as system:
+            await with_desk(system, Desk())
+            assert [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
+        assert not [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
+
+
+async def test_time_travel_brings_a_delay_nearer(hippo: System) -> None:
+    desk = Desk()
+    await with_desk(hippo, desk)
+    shop = await hippo.messenger(HippoService.ORDER)
+    event_id = await shop.send(ORDER, delay=HOUR)
+
+    assert await hippo.advance(HOUR / 2) == 1
+    later = await shop.send(ORDER)
+    await desk.saw(later)
+    assert not desk.seen[event_id]
+    assert await hippo.advance(HOUR / 2) == 1
+
+    await desk.saw(event_id)
+
+
+async def test_time_travel_brings_a_retry_nearer_in_every_queue(hippo: System) -> None:
+    desk = Desk(fails=1)
+    await with_desk(hippo, desk, retry=RetryPolicy(attempts=2, delay=HOUR, jitter=0))
+    shop = await hippo.messenger(HippoService.ORDER)
+    event_id = await shop.send(ORDER)
+    await desk.saw(event_id)
+
+    async def moved() -> None:
+        assert await hippo.advance(HOUR) == 1
+
+    await eventually(moved)
+    await desk.saw(event_id, times=2)
+
+
+async def test_time_travel_leaves_the_ticks_of_registrations_alone(hippo: System) -> None:
+    await with_desk(hippo, Desk())
+
+    async with redis.asyncio.Redis.from_url(hippo.redis_url) as client:
+
+        async def ticks() -> dict[bytes, float]:
+            found = await client.zrange(f"{hippo.settings.prefix}:broker:delayed", 0, -1, withscores=True)
+            return dict(found)
+
+        async def there_is_one() -> None:
+            assert len(await ticks()) == 1
+
+        await eventually(there_is_one)
+        before = await ticks()
+        assert await hippo.advance(HOUR) == 0
+        assert await ticks() == before
+
+
+async def test_time_travel_goes_forward_only_and_touches_no_key_of_another_type(hippo: System) -> None:
+    with pytest.raises(ConfigurationError, match="0 or more seconds, got -1"):
+        await hippo.advance(-1)
+    async with redis.asyncio.Redis.from_url(hippo.redis_url) as client:
+        await client.set(f"{hippo.settings.prefix}:account:delayed", "text")
+    with pytest.raises(QueueCorruptedError, match="got a string"):
+        await hippo.advance(1)
+
+
+async def test_a_cut_after_publish_loses_the_reply_and_not_the_event(hippo: System) -> None:
+    desk = Desk()
+    await with_desk(hippo, desk)
+    shop = await hippo.messenger(HippoService.ORDER)
+    cut = hippo.cut("order", at="after publish")
+
+    event_id = await shop.send(ORDER)
+
+    await cut.happened()
+    await desk.saw(event_id)
+
+
+async def test_a_crash_before_publish_lets_nothing_through_until_it_is_healed(hippo: System) -> None:
+    desk = Desk()
+    await with_desk(hippo, desk)
+    shop = await hippo.messenger(HippoService.ORDER)
+    crash = hippo.crash("order", at="before publish")
+
+    with pytest.raises(PossiblySentError) as raised:
+        await shop.send(ORDER)
+
+    await crash.happened()
+    crash.heal()
+    (event_id,) = raised.value.event_ids
+    assert await shop.send(ORDER, event_id=event_id) == event_id
+    await desk.saw(event_id)
+
+
+async def test_what_is_not_there_cannot_crash(hippo: System) -> None:
+    await hippo.broker()
+    with pytest.raises(ConfigurationError, match="got 'shipping'; known: broker"):
+        hippo.crash("shipping", at="after route")
+    with pytest.raises(ConfigurationError, match="such as 'after route', got 'during route'"):
+        hippo.crash("broker", at="during route")
+    with pytest.raises(ConfigurationError, match="got 'after nothing'"):
+        CrashPoint.parse("after nothing")
+    crash = hippo.crash("broker", at="after route")
+    with pytest.raises(TimeoutError, match=r"broker, after route, did not happen within 0\.1 s"):
+        await crash.happened(timeout=0.1)
+
+
+async def test_a_proxy_that_was_not_started_has_no_url() -> None:
+    with pytest.raises(ConfigurationError, match="a proxy that was started"):
+        _ = Proxy("redis://localhost").url
+
+
+async def test_a_half_open_connection_answers_nothing_and_a_new_one_does(hippo_redis_url: str) -> None:
+    proxy = Proxy(hippo_redis_url)
+    await proxy.start()
+    old, new = (redis.asyncio.Redis.from_url(proxy.url, socket_timeout=0.3, retry=None) for _ in range(2))
+    await old.ping()
+    proxy.half_open()
+
+    asking = asyncio.create_task(old.execute_command("PING"))
+    assert await new.ping()
+    with pytest.raises(redis.exceptions.TimeoutError):
+        await asking
+
+    await old.aclose()
+    await new.aclose()
+    await proxy.stop()
+
+
+def test_the_plugin_imports_nothing_heavy_until_a_fixture_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "test_nothing.py").write_text(
+        "import sys\n"
+        "def test_nothing(pytestconfig):\n"
+        "    assert pytestconfig.pluginmanager.has_plugin('hippo_messenger')\n"
+        "    heavy = {'hippo_messenger', 'redis', 'pydantic', 'bullmq'}\n"
+        "    assert not heavy & sys.modules.keys()\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
+    ended = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
