@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-try:
-    from pytest_asyncio import fixture as asyncio_fixture
-except ImportError:  # then the fixture `hippo` says so
-    asyncio_fixture = None
-
 if TYPE_CHECKING:
     from hippo_messenger.settings import Settings
-    from hippo_messenger.testing import System
 
-__all__ = ["hippo_prefix", "hippo_redis_url", "hippo_settings"]
+__all__ = ["hippo_prefix", "hippo_redis_url", "hippo_settings", "pytest_configure"]
 
 _VARIABLE = "HIPPO_TEST_REDIS_URL"
 
@@ -56,6 +50,7 @@ def hippo_settings(hippo_prefix: str) -> Settings:
 
     return Settings(
         prefix=hippo_prefix,
+        call_timeout=2,
         block_timeout=2,
         empty_registry_delay=0.05,
         presence_interval=0.5,
@@ -67,19 +62,7 @@ def hippo_settings(hippo_prefix: str) -> Settings:
     )
 
 
-if asyncio_fixture is not None:
-
-    @asyncio_fixture
-    async def hippo(hippo_redis_url: str, hippo_settings: Settings) -> AsyncIterator[System]:
-        """An isolated system; all that was made through it is closed at the end, and its keys are removed."""
-        from hippo_messenger.testing import System
-
-        async with System(hippo_redis_url, settings=hippo_settings) as system:
-            yield system
-
-else:
-
-    @pytest.fixture
-    def hippo() -> None:
-        """Says what is missing."""
-        pytest.fail("the fixture `hippo` needs pytest-asyncio: pip install pytest-asyncio")
+def pytest_configure(config: pytest.Config) -> None:
+    """The fixture `hippo` is asynchronous; without pytest-asyncio it says that this is missing."""
+    way = "with_asyncio" if config.pluginmanager.hasplugin("asyncio") else "without_asyncio"
+    config.pluginmanager.import_plugin(f"hippo_messenger_pytest.{way}")

@@ -174,8 +174,8 @@ def _repeats(service: str, event_id: str, runs: Sequence[Run], causes: _Causes) 
     if len(done) < 2:
         return
     found = [cause for run in done if (cause := causes.of(event_id, run)) is not None][: len(done) - 1]
-    for cause, fault in found:
-        yield Repeat(service, event_id, cause, fault)
+    for why, fault in found:
+        yield Repeat(service, event_id, why, fault)
     for _ in range(len(done) - 1 - len(found)):
         yield Repeat(service, event_id, None, None)
 
@@ -204,7 +204,10 @@ class _Causes:
             felt = self._felt(run.by, run.began, run.done + SETTLING)
             killed = self._felt(run.by, ending.at - SETTLING, ending.at, kinds="kill")
             if ending.at <= run.done + SETTLING or (felt is not None and ending.at <= felt.ended + RECOVERING):
-                return "its worker was killed after the effect, before settling", killed and killed.kind
+                return (
+                    "its worker was killed after the effect, before settling",
+                    killed.kind if killed is not None else None,
+                )
         lost = self._lost.get((run.by, event_id))
         if lost is not None and lost >= run.began:
             felt = self._felt(run.by, run.began, lost)

@@ -89,7 +89,7 @@ class Faults:
             try:
                 await act(random, targets)
             except (AssertionError, TimeoutError) as error:
-                self.shortfalls.append(f"{planned.kind}: {error or type(error).__name__}")
+                self.shortfalls.append(f"{planned.kind}: {str(error) or type(error).__name__}")
             self.done.append(Fault(planned.kind, targets, began, time.time()))
 
     def _targets(self, random: Random, kinds: Iterable[str]) -> tuple[str, ...]:
@@ -186,8 +186,8 @@ class Faults:
         await asyncio.sleep(random.uniform(1, 4))
         await self._server.clear_disk()
         await eventually(self._writes_again, timeout=PATIENCE, interval=0.05)
-        # Redis 7.0 takes back what it has half written, but not its place in a file that a rewrite has opened: it leaves
-        # a hole of zeros, and could not load the file. A new rewrite mends that.
+        # Redis 7.0 takes back what it has half written, but not its place in a file that a rewrite has opened: it
+        # leaves a hole of zeros, and could not load the file. A new rewrite mends that.
         await self._server.client.bgrewriteaof()
         await eventually(self._has_rewritten, timeout=PATIENCE, interval=0.05)
 

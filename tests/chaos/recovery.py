@@ -51,7 +51,8 @@ def recoveries(
     done = sorted(run.done for runs in account.runs.values() for run in runs if run.done is not None)
     killed = {ending.by: ending.at for ending in endings if ending.how == "killed"}
     cancelled = {(entry.by, entry.event_id): entry.at for entry in account.cancelled}
-    after_kill, after_stop = [], []
+    after_kill: list[float] = []
+    after_stop: list[float] = []
     for (service, event_id), runs in account.runs.items():
         in_order = sorted(runs, key=lambda run: run.began)
         for run, following in pairwise(in_order) if service in LISTENERS else ():

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -99,9 +100,8 @@ async def test_time_travel_leaves_the_ticks_of_registrations_alone(hippo: System
 
     async with redis.asyncio.Redis.from_url(hippo.redis_url) as client:
 
-        async def ticks() -> dict[bytes, float]:
-            found = await client.zrange(f"{hippo.settings.prefix}:broker:delayed", 0, -1, withscores=True)
-            return dict(found)
+        async def ticks() -> list[Any]:
+            return list(await client.zrange(f"{hippo.settings.prefix}:broker:delayed", 0, -1, withscores=True))
 
         async def there_is_one() -> None:
             assert len(await ticks()) == 1
@@ -174,7 +174,7 @@ async def test_a_half_open_connection_answers_nothing_and_a_new_one_does(hippo_r
     await old.ping()
     proxy.half_open()
 
-    asking = asyncio.create_task(old.execute_command("PING"))
+    asking: asyncio.Task[Any] = asyncio.ensure_future(old.get("key"))
     assert await new.ping()
     with pytest.raises(redis.exceptions.TimeoutError):
         await asking
@@ -182,6 +182,21 @@ async def test_a_half_open_connection_answers_nothing_and_a_new_one_does(hippo_r
     await old.aclose()
     await new.aclose()
     await proxy.stop()
+
+
+def run_pytest(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(directory), *options]
+    return subprocess.run(
+        [*words, str(directory)], cwd=directory, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_without_pytest_asyncio_the_fixture_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "test_hippo.py").write_text("def test_hippo(hippo):\n    pass\n")
+    ended = run_pytest(tmp_path, "-p", "no:asyncio")
+    assert "needs pytest-asyncio, which is not here" in ended.stdout
+    assert ended.returncode == 1
 
 
 def test_the_plugin_imports_nothing_heavy_until_a_fixture_is_asked_for(tmp_path: Path) -> None:
@@ -192,7 +207,5 @@ def test_the_plugin_imports_nothing_heavy_until_a_fixture_is_asked_for(tmp_path:
         "    heavy = {'hippo_messenger', 'redis', 'pydantic', 'bullmq'}\n"
         "    assert not heavy & sys.modules.keys()\n"
     )
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
-    ended = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    ended = run_pytest(tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -56,8 +57,8 @@ class Crash:
 class System:
     """One isolated system for a test; it closes everything that was made through it, and removes its keys.
 
-    A participant is called by its name: `broker`, `broker-2` and so on in the order they are made, and a messenger with
-    its workers by the service.
+    A participant is called by its name: `broker`, then `broker-2` and so on; a messenger with its workers by the
+    service, `account`, then `account-2` and so on.
     """
 
     def __init__(self, redis_url: str, *, settings: Settings, catalogue: Catalogue | None = None) -> None:
@@ -74,7 +75,7 @@ class System:
         self._layout = Layout(settings.prefix)
         self._connection = Connection.of(redis_url, settings=settings)
         self._proxies: dict[str, Proxy] = {}
-        self._brokers = 0
+        self._made: Counter[str] = Counter()
         self._stack = AsyncExitStack()
 
     @property
@@ -89,8 +90,7 @@ class System:
 
     async def broker(self, *, observer: Observer | None = None) -> HippoBroker:
         """A broker that routes."""
-        self._brokers += 1
-        proxy = await self._proxy("broker" if self._brokers == 1 else f"broker-{self._brokers}")
+        proxy = await self._proxy(BROKER_QUEUE)
         broker = HippoBroker(
             redis_connection=proxy.url, settings=self._settings, catalogue=self._catalogue, observer=observer
         )
@@ -177,12 +177,14 @@ class System:
     ) -> None:
         await self.close()
 
-    async def _proxy(self, name: str) -> Proxy:
-        if name not in self._proxies:
-            proxy = self._proxies[name] = Proxy(self._url)
-            await proxy.start()
-            self._stack.push_async_callback(proxy.stop)
-        return self._proxies[name]
+    async def _proxy(self, kind: str) -> Proxy:
+        """For the next participant of a kind."""
+        self._made[kind] += 1
+        name = kind if self._made[kind] == 1 else f"{kind}-{self._made[kind]}"
+        proxy = self._proxies[name] = Proxy(self._url)
+        await proxy.start()
+        self._stack.push_async_callback(proxy.stop)
+        return proxy
 
     def _known(self, name: str) -> Proxy:
         if name not in self._proxies:
