@@ -199,37 +199,43 @@ class _Causes:
     def of(self, event_id: str, run: Run) -> tuple[str, str | None] | None:
         """In words, and the fault that it goes back to; None where nothing speaks for it."""
         assert run.done is not None
+        felt = self._felt(run.by, run.began, run.done + SETTLING)
+        unsettled = self._unsettled_until(run.by, run.done)
         ending = self._endings.get(run.by)
-        if ending is not None and ending.how != "stopped" and ending.at >= run.done:
-            felt = self._felt(run.by, run.began, run.done + SETTLING)
-            killed = self._felt(run.by, ending.at - SETTLING, ending.at, kinds="kill")
-            if ending.at <= run.done + SETTLING or (felt is not None and ending.at <= felt.ended + RECOVERING):
-                return (
-                    "its worker was killed after the effect, before settling",
-                    killed.kind if killed is not None else None,
-                )
+        if ending is not None and run.done <= ending.at <= unsettled:
+            if ending.how != "stopped":
+                killed = self._felt(run.by, ending.at - SETTLING, ending.at, kinds="kill")
+                return "its worker was killed after the effect, before settling", killed.kind if killed else None
+            if felt is not None:
+                return f"its worker was stopped and could not settle: {felt.kind}", felt.kind
         lost = self._lost.get((run.by, event_id))
         if lost is not None and lost >= run.began:
-            felt = self._felt(run.by, run.began, lost)
-            return (f"its lock was lost: {felt.kind}", felt.kind) if felt is not None else None
-        felt = self._felt(run.by, run.began, run.done + SETTLING)
-        if felt is None:
-            return None
-        if any(run.began <= trouble <= felt.ended + RECOVERING for trouble in self._troubles.get(run.by, ())):
-            return "the stock worker could not settle it", felt.kind
-        if ending is not None and ending.how == "stopped" and ending.at <= felt.ended + RECOVERING:
-            return "its worker was stopped when it could not settle", felt.kind
+            took = self._felt(run.by, run.began, lost)
+            return (f"its lock was lost: {took.kind}", took.kind) if took is not None else None
+        if felt is not None and any(run.began <= at <= unsettled for at in self._troubles.get(run.by, ())):
+            return f"the stock worker could not settle: {felt.kind}", felt.kind
         return None
+
+    def _unsettled_until(self, by: str, done: float) -> float:
+        """How long a run may stay unsettled, when it was done then: as long as one fault follows another."""
+        until = done + SETTLING
+        for fault in self._faults:
+            if self._hits(fault, by) and fault.began <= until and fault.ended + RECOVERING > until:
+                until = fault.ended + RECOVERING
+        return until
 
     def _felt(self, by: str, since: float, until: float, *, kinds: str = "") -> Fault | None:
         """The fault of this worker, of its way to Redis or of Redis that lasted longest in that time."""
-        name = by.partition(".")[0]
         felt = [
             fault
             for fault in self._faults
-            if (name in fault.targets or REDIS in fault.targets)
+            if self._hits(fault, by)
             and fault.began <= until
             and fault.ended + RECOVERING >= since
             and fault.kind.startswith(kinds)
         ]
         return max(felt, key=lambda fault: min(fault.ended, until) - max(fault.began, since), default=None)
+
+    @staticmethod
+    def _hits(fault: Fault, by: str) -> bool:
+        return by.partition(".")[0] in fault.targets or REDIS in fault.targets

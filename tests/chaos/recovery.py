@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -63,7 +63,7 @@ def recoveries(
             if not _is_held_up(run.by, end, following.began, faults):
                 (after_kill if stopped is None else after_stop).append(following.began - end)
     return [
-        Recovery("Redis is back, until the next job is processed", 1.0, tuple(_waits(done, back))),
+        Recovery("Redis is back, until the next job is processed", 1.0, tuple(_waits(done, back, faults))),
         Recovery("a worker was killed, until its jobs run elsewhere", lock, tuple(after_kill)),
         Recovery("a worker was stopped, until its jobs run elsewhere", 0.1, tuple(after_stop)),
     ]
@@ -81,6 +81,11 @@ def _is_held_up(by: str, since: float, until: float, faults: Sequence[Fault]) ->
     )
 
 
-def _waits(done: Sequence[float], back: Sequence[float]) -> list[float]:
-    places = ((moment, bisect_left(done, moment)) for moment in back)
-    return [done[place] - moment for moment, place in places if place < len(done)]
+def _waits(done: Sequence[float], back: Sequence[float], faults: Sequence[Fault]) -> Iterator[float]:
+    """From each return of Redis to the next job that was processed, where it didn't go again before."""
+    for moment in back:
+        place = bisect_left(done, moment)
+        if place < len(done) and not any(
+            REDIS in fault.targets and moment < fault.began < done[place] for fault in faults
+        ):
+            yield done[place] - moment

@@ -114,3 +114,12 @@ def test_a_lost_lock_is_a_cause_where_a_fault_took_it_and_for_one_repeat_only() 
     assert verdict(twice, faults=[other]).unexplained, "a fault of another worker is none"
     thrice = [*twice, *run("account-2.001", 6, starts=3)]
     assert len(verdict(thrice, faults=[stop]).unexplained) == 1
+
+
+def test_a_worker_that_was_stopped_while_redis_was_away_for_long_is_a_cause() -> None:
+    twice = [*sent(), *EVERYWHERE, *run("account-2.001", 20, starts=2)]
+    stopped = Ending("account-1.001", 9, "stopped", 0)
+    away = [Fault("stall Redis", ("redis",), 1.005, 4), Fault("restart Redis", ("redis",), 6, 7)]
+    found = verdict(twice, endings=[stopped], faults=away)
+    assert [repeat.cause for repeat in found.repeats] == ["its worker was stopped and could not settle: stall Redis"]
+    assert verdict(twice, endings=[stopped]).unexplained

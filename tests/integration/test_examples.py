@@ -53,7 +53,7 @@ PROGRAMS = {
         "account hears ORDER_SUCCESS from order\naccount hears ORDER_CANCELLED from order\nnothing more: True"
     ],
 }
-WITH_TESTS_OF_THEIR_OWN = {"shop_worker.py", "testing_a_service.py"}
+WITH_TESTS_OF_THEIR_OWN = {"shop_worker.py", "testing_a_service.py", "testing_with_the_kit.py"}
 
 
 def test_no_example_is_left_out() -> None:
@@ -79,11 +79,17 @@ async def test_an_example_runs(name: str, tmp_path: Path, server_binary: str) ->
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["on a server of its own", "on a shared Redis"])
-async def test_the_tests_of_a_service_pass_and_leave_nothing_behind(*, shared: bool, start_server: StartServer) -> None:
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("testing_a_service.py", "TEST_REDIS_URL"), ("testing_with_the_kit.py", "HIPPO_TEST_REDIS_URL")],
+)
+async def test_the_tests_of_a_service_pass_and_leave_nothing_behind(
+    name: str, variable: str, *, shared: bool, start_server: StartServer
+) -> None:
     url = start_server()
-    environment = os.environ | ({"TEST_REDIS_URL": url} if shared else {})
+    environment = os.environ | ({variable: url} if shared else {})
     tests = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / "testing_a_service.py")),
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / name)),
         cwd=EXAMPLES.parent,
         env=environment,
         stdout=PIPE,
