@@ -31,13 +31,14 @@ OTHERS = $(filter-out $(MAIN_VERSION)=%,$(PYTHONS))
 # What Python has a say in; the Lua scripts, which the rest puts through thousands of cases, are the same in all.
 PYTHONIC := tests/unit tests/contract tests/integration --ignore-glob=*test_scripts_*
 
-.PHONY: help demo test versions nightly bench bench-scripts bench-register check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-scripts bench-register chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
 	@echo 'make test    every test; ARGS="tests/unit" for some of them'
 	@echo 'make versions  the tests that depend on Python, on every other Python that is here'
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases'
+	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts: parts of it'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
 	@echo 'make reference  the pages of the docs that are made from the code'
@@ -59,6 +60,9 @@ nightly:
 	@$(foreach python,$(PYTHONS),$(MAKE) --no-print-directory test PYTHON=$(lastword $(subst =, ,$(python))) \
 		ENV=.venv-$(firstword $(subst =, ,$(python))) ARGS="-q" &&) true
 	@HIPPO_TEST_SERVER=redis-server HIPPO_TEST_EXAMPLES=20 $(MAKE) --no-print-directory test ARGS="-q --timeout=1800"
+
+chaos: $(TOOLS) node-packages
+	@$(WITH_NODE) $(BIN)/python -m tests.chaos.run $(ARGS)
 
 bench: $(TOOLS) $(BENCH_PACKAGES)
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end $(ARGS)

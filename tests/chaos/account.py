@@ -50,6 +50,7 @@ class Run:
     starts: int
     """How often this copy was taken."""
     done: float | None = None
+    has_raised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +127,18 @@ class Account:
             starts, job = entry.more.split()
             self.runs[key].append(Run(entry.by, entry.at, job, int(starts)))
         elif entry.what == "done":
-            run = next(run for run in reversed(self.runs[key]) if run.by == entry.by and run.done is None)
-            run.done = entry.at
+            self._last_of(key, entry).done = entry.at
             self.done += 1
             self._done.add(key)
             self.outstanding.discard(key)
         elif entry.what == "cancelled":
             self.cancelled.append(entry)
+        else:
+            self._last_of(key, entry).has_raised = True
+
+    def _last_of(self, key: tuple[str, str], entry: Entry) -> Run:
+        """The run that an entry is about."""
+        return next(run for run in reversed(self.runs[key]) if run.by == entry.by and run.done is None)
 
     def _owed(self, event_id: str, send: Send) -> set[tuple[str, str]]:
         return {(service, event_id) for service in (*LISTENERS, *(("order",) if send.to_self else ()))}

@@ -31,9 +31,9 @@ worker.on('error', (error) => {
 worker.on('failed', (job, error) => note('lost', job?.id ?? '-', error.message.slice(0, 120).replaceAll('\n', ' ')));
 worker.on('lockRenewalFailed', (ids) => ids.forEach((id) => note('lost', id)));
 worker.on('stalled', (id) => note('recovered', id));
-await worker.waitUntilReady();
-process.stdout.write('ready\n');
 process.once('SIGTERM', async () => {
   await worker.close();
   process.exit(0);
 });
+await worker.waitUntilReady();
+process.stdout.write('ready\n');

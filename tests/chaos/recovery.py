@@ -58,7 +58,7 @@ def recoveries(
         for run, following in pairwise(in_order) if service in LISTENERS else ():
             stopped = cancelled.get((run.by, event_id))
             end = killed.get(run.by) if stopped is None else stopped
-            if run.done is not None or end is None or following.by == run.by or following.began < end:
+            if run.done is not None or run.has_raised or end is None or following.by == run.by or following.began < end:
                 continue
             if not _is_held_up(run.by, end, following.began, faults):
                 (after_kill if stopped is None else after_stop).append(following.began - end)

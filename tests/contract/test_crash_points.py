@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -60,6 +61,7 @@ async def test_wherever_a_broker_dies_each_service_ends_with_one_job_for_each_ev
 
     await hippo.broker()
 
+    client: Any
     async with redis.asyncio.Redis.from_url(hippo.redis_url) as client:
 
         async def delivered() -> None:
