@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import shutil
 import signal
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.account import Account
+from tests.chaos.backlog import behind_a_backlog
 from tests.chaos.crew import Crew
 from tests.chaos.faults import Faults
 from tests.chaos.log import LogReader
@@ -49,6 +49,7 @@ class Asked:
     defaults: bool
     without: frozenset[str]
     keep: bool
+    backlog: int
 
 
 @dataclass
@@ -75,11 +76,7 @@ class Chaos:
             without = asked.without | self._impossible(server, node)
             crew = Crew(server.url, settings, logs, rate=asked.rate, node=node)
             stack.push_async_callback(crew.close)
-            for part in ROSTER:
-                if part.kind != "node" or node is not None:
-                    await crew.add(part)
-            for member in crew.members.values():
-                await asyncio.wait_for(member.ready.wait(), 60)
+            await self._assemble(crew, with_node=node is not None)
             faults = Faults(server, crew, settings)
             planned = plan(asked.seed, count=asked.faults, seconds=asked.seconds, without=without)
             await self._go_on_until_done(faults, planned, reader)
@@ -89,6 +86,7 @@ class Chaos:
             for member in crew.of_kind("worker", "node", "broker"):
                 await crew.stop(member.part.name)
             self.account.add(reader.new_entries())
+            backlog = [await behind_a_backlog(server.url, jobs=asked.backlog)] if asked.backlog else []
             self.stopped_badly = [
                 f"{ending.by} ended {ending.how} with exit code {ending.code}: see {logs / ending.by}.err"
                 for ending in crew.endings
@@ -97,11 +95,20 @@ class Chaos:
         verdict = self.account.close(crew.endings, faults.done)
         table = rows(verdict, self.account, faults.done)
         measured = recoveries(self.account, crew.endings, faults.done, faults.back, lock=longest)
-        print(shown(table, verdict, measured))
+        print(shown(table, verdict, [*measured, *backlog]))
         wrong = [*named(verdict), *self.stopped_badly, *faults.shortfalls, *idle]
         for what in wrong:
             print(f"WRONG: {what}")
         return not wrong
+
+    async def _assemble(self, crew: Crew, *, with_node: bool) -> None:
+        """Senders last: what is sent before a service has registered is not for it."""
+        for is_sender in (False, True):
+            for part in ROSTER:
+                if (part.kind == "sender") == is_sender and (part.kind != "node" or with_node):
+                    await crew.add(part)
+            for member in crew.members.values():
+                await asyncio.wait_for(member.ready.wait(), 60)
 
     def _impossible(self, server: Server, node: str | None) -> frozenset[str]:
         """The faults that this machine doesn't allow, said by name."""
@@ -160,6 +167,9 @@ def _asked() -> Asked:
     parser.add_argument("--defaults", action="store_true", help="with the locks that are the default, not short ones")
     parser.add_argument("--without", action="append", default=[], choices=sorted(WEIGHTS), metavar="KIND")
     parser.add_argument("--keep", action="store_true", help="keep the logs of a run that went well, too")
+    parser.add_argument(
+        "--backlog", type=int, default=100_000, help="jobs behind which a graceful stop is timed; 0: not"
+    )
     found = parser.parse_args()
     return Asked(
         seconds=found.seconds,
@@ -169,13 +179,20 @@ def _asked() -> Asked:
         defaults=found.defaults,
         without=frozenset(found.without),
         keep=found.keep,
+        backlog=found.backlog,
     )
+
+
+async def _until_asked_to_end(chaos: Chaos) -> bool:
+    """Clear up at SIGTERM, too: processes and a mounted disk would stay."""
+    running = asyncio.create_task(chaos.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    return await running
 
 
 def main() -> int:
     """Run, report, and keep the logs of what went wrong."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections that break are what this is about
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))  # clear up then, too
     asked = _asked()
     directory = Path(tempfile.mkdtemp(prefix="hippo-chaos-"))
     print(
@@ -184,8 +201,8 @@ def main() -> int:
         flush=True,
     )
     is_well = False
-    with contextlib.suppress(KeyboardInterrupt):
-        is_well = asyncio.run(Chaos(asked, directory).run())
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        is_well = asyncio.run(_until_asked_to_end(Chaos(asked, directory)))
     if is_well and not asked.keep:
         shutil.rmtree(directory)
     else:

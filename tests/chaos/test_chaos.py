@@ -23,7 +23,7 @@ SEED = "20261124"
 async def test_every_event_is_accounted_for_whatever_is_done_to_the_system() -> None:
     if shutil.which("redis-server") is None:
         missing("redis-server")
-    words = ["--seconds", "50", "--faults", str(len(WEIGHTS) + 3), "--rate", "150", "--seed", SEED]
+    words = ["--seconds", "50", "--faults", str(len(WEIGHTS) + 3), "--rate", "150", "--seed", SEED, "--backlog", "2000"]
     chaos = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.chaos.run", *words, stdout=PIPE, stderr=STDOUT, cwd=REPOSITORY
     )
