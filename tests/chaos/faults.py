@@ -22,6 +22,7 @@ from tests.chaos.server import Server
 __all__ = ["REDIS", "Fault", "Faults"]
 
 REDIS = "redis"
+_EVERYBODY = "everybody"
 QUEUES = ("broker", *LISTENERS, "order")
 PATIENCE = 120.0
 
@@ -34,6 +35,7 @@ class Fault:
 
     kind: str
     targets: tuple[str, ...]
+    """Whom it kept from settling: members, or Redis, and so everybody; nobody where all was done in good order."""
     began: float
     ended: float
 
@@ -68,8 +70,8 @@ class Faults:
             "SCRIPT FLUSH": ((REDIS,), self._script_flush),
             "out of memory": ((REDIS,), self._out_of_memory),
             "full disk": ((REDIS,), self._full_disk),
-            "FLUSHALL when idle": (("all",), self._flush_when_idle),
-            "rolling restart": (("all",), self._rolling_restart),
+            "FLUSHALL when idle": ((_EVERYBODY,), self._flush_when_idle),
+            "rolling restart": ((_EVERYBODY,), self._rolling_restart),
         }
         self.done: list[Fault] = []
         self.back: list[float] = []
@@ -90,12 +92,13 @@ class Faults:
                 await act(random, targets)
             except (AssertionError, TimeoutError) as error:
                 self.shortfalls.append(f"{planned.kind}: {str(error) or type(error).__name__}")
-            self.done.append(Fault(planned.kind, targets, began, time.time()))
+            hit = () if _EVERYBODY in kinds else targets
+            self.done.append(Fault(planned.kind, hit, began, time.time()))
 
     def _targets(self, random: Random, kinds: Iterable[str]) -> tuple[str, ...]:
         if REDIS in kinds:
             return (REDIS,)
-        if "all" in kinds:
+        if _EVERYBODY in kinds:
             return (REDIS, *self._crew.members)
         return (random.choice([member.part.name for member in self._crew.of_kind(*kinds)]),)
 

@@ -15,10 +15,6 @@ from tests.chaos.roster import LISTENERS, ROSTER
 __all__ = ["Recovery", "recoveries"]
 
 
-_ENDS = frozenset({"rolling restart"})
-"""It ends the others one after the other, each when the last is there again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """What was measured of one thing, in seconds."""
@@ -73,8 +69,7 @@ def _is_held_up(by: str, since: float, until: float, faults: Sequence[Fault]) ->
     name = by.partition(".")[0]
     workers = {part.name for part in ROSTER if part.kind in {"worker", "node"}}
     return any(
-        fault.kind not in _ENDS
-        and fault.began <= until
+        fault.began <= until
         and fault.ended + RECOVERING >= since
         and bool((workers - {name}) & set(fault.targets) or REDIS in fault.targets)
         for fault in faults
