@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from hippo_messenger import queues
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import ConfigurationError, PossiblySentError, QueueCorruptedError
 from hippo_messenger.job import HippoJob
+from hippo_messenger.queues.script import load_script
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import CrashPoint, Proxy, System, eventually
@@ -209,3 +211,35 @@ def test_the_plugin_imports_nothing_heavy_until_a_fixture_is_asked_for(tmp_path:
     )
     ended = run_pytest(tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_each_script_is_told_from_all_others_by_its_digest_and_by_the_begin_of_its_text() -> None:
+    names = [path.stem for path in (Path(queues.__file__).parent / "scripts").glob("*.lua")]
+    assert names
+    for name in names:
+        script = load_script(name)
+        for request in (script.sha.encode(), script.text.encode()):
+            assert [other for other in names if CrashPoint(after=True, script=other).is_in(request)] == [name]
+
+
+async def test_a_proxy_garbles_the_replies_of_scripts_only(hippo_redis_url: str, hippo_settings: Settings) -> None:
+    proxy = Proxy(hippo_redis_url)
+    await proxy.start()
+    client: Any = redis.asyncio.Redis.from_url(proxy.url)
+    proxy.garble_replies(1)
+    assert await client.ping()
+    assert await client.eval("return {'ok', 1, 2}", 0) == [b"ok", 7]
+    assert await client.eval("return {'ok', 1, 2}", 0) == [b"ok", 1, 2]
+    assert proxy.garbled == 1
+    await client.aclose()
+    await proxy.stop()
+
+
+async def test_a_proxy_leads_new_connections_elsewhere(hippo_redis_url: str, redis_server: str, prefix: str) -> None:
+    proxy = Proxy(hippo_redis_url)
+    await proxy.start()
+    proxy.lead_to(redis_server)
+    async with redis.asyncio.Redis.from_url(proxy.url) as client, redis.asyncio.Redis.from_url(redis_server) as there:
+        await client.set(f"{prefix}:here", 1)
+        assert await there.delete(f"{prefix}:here") == 1
+    await proxy.stop()

@@ -13,6 +13,10 @@ from hippo_messenger.queues.script import load_script
 __all__ = ["CrashPoint", "Proxy"]
 
 _CHUNK = 65536
+_HEADER = 60
+"""So many characters of a script's text tell it from all others: each begins by saying what it does."""
+_REPLIES_OF_SCRIPTS = (b"*2\r\n$2\r\nok", b"*3\r\n$2\r\nok", b"*4\r\n$2\r\nok")
+_GARBLED = b"*2\r\n$2\r\nok\r\n:7\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class CrashPoint:
     def is_in(self, request: bytes) -> bool:
         """Whether a request calls the script; by its digest, or by its text where the server didn't have it yet."""
         script = load_script(self.script)
-        return script.sha.encode() in request or script.text.encode()[: _CHUNK // 2] in request
+        return script.sha.encode() in request or script.text[:_HEADER].encode() in request
 
 
 @dataclass
@@ -60,8 +64,8 @@ class _Pair:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     half_open: bool = False
-    is_caught: bool = False
-    """The next reply is the one that a trap waits for."""
+    caught: _Trap | None = None
+    """It waits for the next reply."""
 
     def abort(self) -> None:
         self.client.transport.abort()
@@ -76,6 +80,7 @@ class Proxy:
         self._target = urlsplit(target)
         self._server: asyncio.Server | None = None
         self._to_drop = 0
+        self._to_garble = 0
         self._delay = 0.0
         self._refuses = False
         self._traps: list[_Trap] = []
@@ -83,6 +88,8 @@ class Proxy:
         self._handlers: set[asyncio.Task[None]] = set()
         self.dropped = 0
         """How many replies were lost so far."""
+        self.garbled = 0
+        """How many replies were garbled so far."""
 
     @property
     def url(self) -> str:
@@ -113,6 +120,14 @@ class Proxy:
         The server has done what was asked by then.
         """
         self._to_drop = count
+
+    def garble_replies(self, count: int) -> None:
+        """Put nonsense in place of the next so many replies of scripts; the server has done what was asked by then."""
+        self._to_garble = count
+
+    def lead_to(self, target: str) -> None:
+        """Lead new connections to another server, as when a name moves there; those that there are stay."""
+        self._target = urlsplit(target)
 
     def delay(self, seconds: float) -> None:
         """Hold up every reply for so long from now on; 0 no longer."""
@@ -195,14 +210,14 @@ class Proxy:
             while chunk := await reader.read(_CHUNK):
                 if pair.half_open:
                     continue
-                if pair.is_caught and not chunk.startswith(b"-NOSCRIPT"):
-                    self._spring(after=True)
+                if pair.caught is not None and not chunk.startswith(b"-NOSCRIPT"):
+                    self._spring(pair.caught)
                     return
                 if self._loses(chunk):
                     return
                 if self._delay:
                     await asyncio.sleep(self._delay)
-                pair.client.write(chunk)
+                pair.client.write(self._garble(chunk))
                 await pair.client.drain()
         except ConnectionError:
             return
@@ -215,19 +230,27 @@ class Proxy:
         self.dropped += 1
         return True
 
+    def _garble(self, reply: bytes) -> bytes:
+        if self._to_garble <= 0 or not reply.startswith(_REPLIES_OF_SCRIPTS):
+            return reply
+        self._to_garble -= 1
+        self.garbled += 1
+        return _GARBLED
+
     def _springs(self, pair: _Pair, request: bytes) -> bool:
         """Whether a trap springs at this request; one that waits for its reply is remembered."""
-        trap = self._traps[0]
-        pair.is_caught = trap.point.after and trap.point.is_in(request)
-        if not trap.point.after and trap.point.is_in(request):
-            self._spring(after=False)
-            return True
+        for trap in self._traps:
+            if trap.point.is_in(request):
+                if trap.point.after:
+                    pair.caught = trap
+                    return False
+                self._spring(trap)
+                return True
+        pair.caught = None
         return False
 
-    def _spring(self, *, after: bool) -> None:
-        for trap in self._traps:
-            if trap.point.after == after:
-                self._traps.remove(trap)
-                trap.sprung.set()
-                trap.spring()
-                return
+    def _spring(self, trap: _Trap) -> None:
+        if trap in self._traps:
+            self._traps.remove(trap)
+            trap.sprung.set()
+            trap.spring()
