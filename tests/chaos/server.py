@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -49,7 +50,8 @@ class Server:
         # The kernel keeps what was written when the process dies. But where a disk is slow Redis puts a write off while
         # it syncs (everysec), so only a disk in memory, which needs no syncing, may do without syncing each.
         sync = "everysec" if self.has_own_disk else "always"
-        words = [shutil.which("redis-server") or server_program(), "--port", str(self._port), "--bind", "127.0.0.1"]
+        program = os.environ.get("HIPPO_TEST_SERVER") or shutil.which("redis-server") or server_program()
+        words = [program, "--port", str(self._port), "--bind", "127.0.0.1"]
         words += ["--dir", str(self._disk), "--appendfsync", sync, "--enable-debug-command", "local", *_OPTIONS]
         with (self._directory / "redis.out").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(*words, stdout=log, stderr=log)

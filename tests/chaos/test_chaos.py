@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import os
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.schedule import WEIGHTS
-from tests.conftest import missing
 
 REPOSITORY = Path(__file__).parents[2]
 SEED = "20261124"
@@ -20,12 +19,14 @@ SEED = "20261124"
 @pytest.mark.chaos
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-async def test_every_event_is_accounted_for_whatever_is_done_to_the_system() -> None:
-    if shutil.which("redis-server") is None:
-        missing("redis-server")
+async def test_every_event_is_accounted_for_whatever_is_done_to_the_system(server_binary: str) -> None:
     words = ["--seconds", "50", "--faults", str(len(WEIGHTS) + 3), "--rate", "150", "--seed", SEED, "--backlog", "2000"]
     chaos = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.chaos.run", *words, stdout=PIPE, stderr=STDOUT, cwd=REPOSITORY
+        *(sys.executable, "-m", "tests.chaos.run", *words),
+        stdout=PIPE,
+        stderr=STDOUT,
+        cwd=REPOSITORY,
+        env={**os.environ, "HIPPO_TEST_SERVER": server_binary},
     )
     output, _ = await chaos.communicate()
     assert chaos.returncode == 0, output.decode()
