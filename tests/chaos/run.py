@@ -92,6 +92,7 @@ class Chaos:
                 for ending in crew.endings
                 if ending.how == "by itself" or (ending.how == "stopped" and ending.code != 0)
             ]
+        self._keep_what_happened(crew, faults)
         verdict = self.account.close(crew.endings, faults.done)
         table = rows(verdict, self.account, faults.done)
         measured = recoveries(self.account, crew.endings, faults.done, faults.back, lock=longest)
@@ -109,6 +110,18 @@ class Chaos:
                     await crew.add(part)
             for member in crew.members.values():
                 await asyncio.wait_for(member.ready.wait(), 60)
+
+    def _keep_what_happened(self, crew: Crew, faults: Faults) -> None:
+        """Beside the logs of the processes, for whoever looks into them."""
+        happened = [
+            *(
+                (fault.began, f"{fault.kind} of {' '.join(fault.targets) or '-'}, {fault.ended - fault.began:.3f} s")
+                for fault in faults.done
+            ),
+            *((ending.at, f"{ending.by} ended {ending.how} with exit code {ending.code}") for ending in crew.endings),
+        ]
+        lines = [f"{at:.6f} {what}\n" for at, what in sorted(happened)]
+        (self.directory / "happened.txt").write_text("".join(lines))
 
     def _impossible(self, server: Server, node: str | None) -> frozenset[str]:
         """The faults that this machine doesn't allow, said by name."""
