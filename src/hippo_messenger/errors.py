@@ -31,6 +31,9 @@ HippoError
 │   ├── QueueCorruptedError               a key of a queue holds something else than it should
 │   ├── LayoutTooNewError                 a newer version of this package keeps these queues
 │   └── RedisCommandError                 any other error reply
+├── DeadLetterError                       something can't be done with a dead letter; it stays as it is
+│   ├── UnknownDeadLetterError            no dead letter has this id, or no group of them this name
+│   └── RedriveUnderWayError              a queue is redriven already
 ├── EmbeddedServerError                   the embedded server can't be started
 ├── MessengerClosedError                  used after close
 └── ProcessingError                       raised by a processor to say what becomes of the job
@@ -49,6 +52,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionNotConfiguredError",
     "DeadLetter",
+    "DeadLetterError",
     "Discard",
     "EmbeddedServerError",
     "EventError",
@@ -77,9 +81,11 @@ __all__ = [
     "RedisTimeoutError",
     "RedisTooOldError",
     "RedisUnavailableError",
+    "RedriveUnderWayError",
     "RegistrationError",
     "RegistrationTimeoutError",
     "SendError",
+    "UnknownDeadLetterError",
     "UnknownEventTypeError",
     "UnknownServiceError",
 ]
@@ -274,6 +280,22 @@ class LayoutTooNewError(RedisError):
 
 class RedisCommandError(RedisError):
     """Redis answered with an error that has no class of its own here."""
+
+
+class DeadLetterError(HippoError):
+    """Something can't be done with a dead letter; it stays as it is."""
+
+
+class UnknownDeadLetterError(DeadLetterError):
+    """No dead letter of the queue has this id, or no group of them this name."""
+
+    def __init__(self, name: str, known: Iterable[str], *, queue: str, kind: str) -> None:
+        super().__init__(f"expected {kind} of {queue}, got {_quoted(name)}; {_did_you_mean(name, known)}")
+        self.name = name
+
+
+class RedriveUnderWayError(DeadLetterError):
+    """A queue's dead letters are redriven already: watch that, cancel it, or wait until it is done."""
 
 
 class EmbeddedServerError(HippoError):

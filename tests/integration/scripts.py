@@ -98,6 +98,10 @@ class Bench:
             found[shown] = (kind, int(size) + (found[shown][1] if shown in found else 0))
         return found
 
+    def failed_at(self, job: str) -> str:
+        """The score of a failed job, as text."""
+        return format(self.redis.zscore(self.key("failed"), job) or 0, ".17g")
+
     def places(self, job: str, *, queue: str = "broker") -> list[str]:
         """Where in a queue a job stands."""
         lists = [name for name in ("wait", "active") if self._listed(self.key(name, queue=queue), job)]
@@ -272,6 +276,39 @@ def _limit(bench: Bench) -> Call:
     return Call("limit", bench.layout.broker.all, (1, 1))
 
 
+def _letters(bench: Bench) -> Call:
+    return Call("letters", bench.layout.broker.all, (1 << 20, 1, 2, "name", "data", "dead-1", "gone"))
+
+
+def _letter_ids(bench: Bench) -> Call:
+    return Call("letter_ids", (*bench.layout.broker.all, bench.layout.rejected("broker")), ("-inf", "+inf", 10))
+
+
+def _redriving(bench: Bench) -> Call:
+    layout = bench.layout
+    return Call(
+        "redriving", (layout.redrive_lock("broker"), layout.redrive("broker")), ("begin", TOKEN, 30_000, "by", "us")
+    )
+
+
+def _redrive(bench: Bench) -> Call:
+    layout = bench.layout
+    bench.redis.hset(layout.redrive("broker"), mapping={"token": TOKEN, "state": "running"})
+    keys = (*layout.broker.all, layout.rejected("broker"), layout.redrive_lock("broker"), layout.redrive("broker"))
+    return Call("redrive", keys, (1, TOKEN, 30_000, 1, 0, "dead-1", bench.failed_at("dead-1"), "", ""))
+
+
+def _discard(bench: Bench) -> Call:
+    layout = bench.layout
+    keys = (*layout.broker.all, layout.rejected("broker"), layout.discarded("broker"))
+    return Call("discard", keys, (1, "an act", "why not", "dead-1", bench.failed_at("dead-1")))
+
+
+def _restore(bench: Bench) -> Call:
+    letter = ("old-1", "1700000000000", "1", 4, "name", "ORDER_SUCCESS", "data", DATA, 1, "a line")
+    return Call("restore", (*bench.layout.broker.all, bench.layout.rejected("broker")), (1, *letter))
+
+
 CALLS: dict[str, Callable[[Bench], Call]] = {
     "publish": _publish,
     "take": _take,
@@ -289,5 +326,11 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "unregister": _unregister,
     "cancel": _cancel,
     "limit": _limit,
+    "letters": _letters,
+    "letter_ids": _letter_ids,
+    "redriving": _redriving,
+    "redrive": _redrive,
+    "discard": _discard,
+    "restore": _restore,
 }
 """One call of each script, on a populated bench."""

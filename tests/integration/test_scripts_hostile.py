@@ -12,7 +12,7 @@ from tests.conftest import StartServer
 from tests.integration.scripts import ADD, CALLS, HOUR, OPTS, TOKEN, WRONG, Bench, order, outcome
 
 STRUCTURE = tuple(key.rpartition(":")[2] for key in QueueKeys("{p}", "q").all)
-OF_THE_QUEUE = ("publish", "take", "settle", "route", "recover", "reject")
+OF_THE_QUEUE = ("publish", "take", "settle", "route", "recover", "reject", "redrive", "discard", "restore")
 """The scripts that read and write all of the broker's queue."""
 EMPTY = [-1, 0, 0, 0, 0, 0, 0, -1, *[b""] * 8]
 GARBAGE = ("nan", "-nan", "inf", "-1", "1.5", "1e9", "0x10", "abc", "", " 1", "007", "99999999999999999999")
@@ -306,7 +306,17 @@ async def test_a_full_redis_refuses_a_call_as_a_whole_or_does_all_of_it(
     await bench.close()
 
 
-FULL_ALLOWED = ("cancel", "take", "settle", "renew", "registrations", "standings")
+FULL_ALLOWED = (
+    "cancel",
+    "take",
+    "settle",
+    "renew",
+    "registrations",
+    "standings",
+    "letters",
+    "letter_ids",
+    "discard",
+)
 """What must go on in a full Redis, or work in hand is done twice and nothing ever gets free."""
 
 

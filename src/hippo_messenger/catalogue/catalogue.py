@@ -22,7 +22,9 @@ _VARIABLE = "HIPPO_CATALOGUE"
 _log = logging.getLogger("hippo_messenger")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EVENT_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
-RESERVED_NAMES = frozenset({"broker", "layout", "presence", "registry", "rejected", "seen", "senders"})
+RESERVED_NAMES = frozenset(
+    {"broker", "discarded", "layout", "presence", "redrive", "registry", "rejected", "seen", "senders"}
+)
 """What no service may be called: keys of ours begin so."""
 
 

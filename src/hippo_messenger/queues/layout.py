@@ -120,6 +120,18 @@ class Layout:
         """Sorted set: the rejected events among the failed jobs of a queue, by time."""
         return f"{self.prefix}:rejected:{queue}"
 
+    def redrive(self, queue: str) -> str:
+        """Hash: how far the last redrive of a queue is, or was."""
+        return f"{self.prefix}:redrive:{queue}"
+
+    def redrive_lock(self, queue: str) -> str:
+        """Text: the token of the redrive that is under way; it goes by itself when that dies."""
+        return f"{self.prefix}:redrive:{queue}:lock"
+
+    def discarded(self, queue: str) -> str:
+        """List: how many dead letters of a queue were discarded, when and why, the newest first."""
+        return f"{self.prefix}:discarded:{queue}"
+
     def presence(self, service: str) -> str:
         """Sorted set: instances of a service, by when each was last heard of."""
         return f"{self.prefix}:presence:{service}"
