@@ -188,7 +188,7 @@ async def test_a_redrive_that_is_killed_and_repeated_loses_none_and_doubles_none
     await victim.wait()
     left = await bus.count("account", "failed")
     assert 0 < left < 1500
-    with pytest.raises(RedriveUnderWayError, match="redriven already by .*--cancel"):
+    with pytest.raises(RedriveUnderWayError, match=r"redriven already by .*--cancel"):
         await redrive.run(RedrivePlan(ALL))
 
     async def over() -> None:

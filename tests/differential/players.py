@@ -12,11 +12,14 @@ from redis import Redis
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.dead_letters import DeadLetters, Selection
 from hippo_messenger.queues.delivery import Order, QueuedJob, Routing, Taken
 from hippo_messenger.queues.delivery import Outcome as OurOutcome
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.publisher import Publication, Publisher
 from hippo_messenger.queues.queue import Queue
+from hippo_messenger.queues.redrive import Redrive as OurRedrive
+from hippo_messenger.queues.redrive import RedrivePlan
 from hippo_messenger.registration import Registration, Retention
 from hippo_messenger.settings import Settings
 from tests.differential.steps import (
@@ -24,6 +27,7 @@ from tests.differential.steps import (
     Add,
     Command,
     Deliver,
+    Discard,
     Flow,
     Job,
     Limit,
@@ -31,6 +35,7 @@ from tests.differential.steps import (
     Outcome,
     Peer,
     Recover,
+    Redrive,
     Renew,
     Settle,
     Step,
@@ -83,6 +88,8 @@ class StockPlayer:
                 return None
             case Deliver(jobs, services):
                 return self._deliver(jobs, services)
+            case Redrive() | Discard():
+                return self._let_go(step)
             case Flow(queue, parent, children):
                 self.queue(queue).add_parent(parent)
                 return [self._main.add(child) for child in children]
@@ -118,6 +125,12 @@ class StockPlayer:
                 self._tokens[job] = token
         return taken
 
+    def _let_go(self, step: Redrive | Discard) -> int:
+        act = self._main.redrive if isinstance(step, Redrive) else self._main.remove
+        for job in step.jobs:
+            act(job)
+        return len(step.jobs)
+
     def _deliver(self, jobs: tuple[str, ...], services: tuple[str, ...]) -> list[str]:
         value = DELIVERED.format(",".join(f'"{name}"' for name in services))
         for job in jobs:
@@ -139,6 +152,8 @@ class Hippo:
         caller = Caller(self._connection, observer=Observer())
         self._queue = Queue(self._connection, self._layout.broker, caller=caller, metrics_minutes=METRICS)
         self._publisher = Publisher(caller, self._layout, own_queue="order", settings=settings)
+        self._letters = DeadLetters(self._connection, queue=MAIN, settings=settings)
+        self._redrive = OurRedrive(self._connection, queue=MAIN, settings=settings)
         self._peer = peer
         self._held: dict[str, QueuedJob] = {}
 
@@ -160,6 +175,8 @@ class Hippo:
                 return None
             case Deliver(jobs, services):
                 return await self._deliver(jobs, services)
+            case Redrive() | Discard():
+                return await self._let_go(step)
             case Flow() | Peer() | Command():
                 return await self._peer.play(step)
 
@@ -189,6 +206,15 @@ class Hippo:
         )
         assert routed.statuses == ("routed",) * len(jobs)
         return self._hold(routed.taken)
+
+    async def _let_go(self, step: Redrive | Discard) -> int:
+        count = 0
+        for selection in (Selection(job_id=job) for job in step.jobs):
+            if isinstance(step, Redrive):
+                count += (await self._redrive.run(RedrivePlan(selection))).redriven
+            else:
+                count += (await self._letters.discard(selection, reason="why not")).count
+        return count
 
     def _hold(self, taken: Taken) -> list[str]:
         self._held |= {job.id: job for job in taken.jobs}

@@ -10,6 +10,7 @@ __all__ = [
     "Add",
     "Command",
     "Deliver",
+    "Discard",
     "Flow",
     "Job",
     "Limit",
@@ -17,6 +18,7 @@ __all__ = [
     "Outcome",
     "Peer",
     "Recover",
+    "Redrive",
     "Renew",
     "Settle",
     "Step",
@@ -169,6 +171,26 @@ class Deliver:
 
 
 @dataclass(frozen=True, init=False)
+class Redrive:
+    """Put failed jobs back into line with no attempt counted, in this order, the oldest first."""
+
+    jobs: tuple[str, ...]
+
+    def __init__(self, *jobs: str) -> None:
+        object.__setattr__(self, "jobs", jobs)
+
+
+@dataclass(frozen=True, init=False)
+class Discard:
+    """Remove failed jobs."""
+
+    jobs: tuple[str, ...]
+
+    def __init__(self, *jobs: str) -> None:
+        object.__setattr__(self, "jobs", jobs)
+
+
+@dataclass(frozen=True, init=False)
 class Flow:
     """Stock scripts, on both sides: a parent in a queue, and children of it in the main queue."""
 
@@ -202,4 +224,4 @@ class Command:
         object.__setattr__(self, "words", words)
 
 
-Step = Add | Take | Settle | Renew | Recover | Note | Limit | Deliver | Flow | Peer | Command
+Step = Add | Take | Settle | Renew | Recover | Note | Limit | Deliver | Redrive | Discard | Flow | Peer | Command

@@ -144,6 +144,16 @@ class Stock:
         keys = "stalled wait active stalled-check meta paused marker events repeat"
         return _texts(self._call("moveStalledJobsToWait", keys, max_stalls, self.base, _now(), 60_000))
 
+    def redrive(self, job: str) -> None:
+        """As `job.retry("failed", {resetAttemptsMade: true, resetAttemptsStarted: true})`."""
+        opts = json.loads(str(self._client.hget(self.base + job, "opts")))
+        push = "RPUSH" if opts.get("lifo") else "LPUSH"
+        keys = f"{job} events failed wait meta active marker prioritized pc"
+        self._call("reprocessJob", keys, job, push, "failedReason", "failed", "1", "1")
+
+    def remove(self, job: str) -> None:
+        self._call("removeJob", f"{job} repeat", job, "0", self.base)
+
     def _add(self, name: str, keys: str, job: Job) -> str:
         parent_key = parent = dependencies = None
         if job.parent is not None:

@@ -12,6 +12,7 @@ from hippo_messenger.cli.cancel import cancel
 from hippo_messenger.cli.demo import demo
 from hippo_messenger.cli.dev import dev
 from hippo_messenger.cli.events import events
+from hippo_messenger.cli.failed.group import failed
 from hippo_messenger.cli.output import complain, package_version
 from hippo_messenger.cli.pause import pause, resume
 from hippo_messenger.cli.send import send
@@ -53,6 +54,7 @@ for command in (
     cancel,
 ):
     app.command()(command)
+app.add_typer(failed)
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ part of it. Every call may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 from uuid import uuid4
@@ -130,12 +130,15 @@ class DeadLetters:
                 selection.group, known, queue=self._queue, kind="the group of some dead letters"
             )
 
-    async def discard(self, selection: Selection, *, reason: str) -> Discarded:
+    async def discard(
+        self, selection: Selection, *, reason: str, keep: Callable[[Sequence[Letter]], None] | None = None
+    ) -> Discarded:
         """Remove dead letters for good.
 
         Args:
             selection: Which of them.
             reason: Why; it is kept with their number in the queue's record, the newest 1,000 acts.
+            keep: Called with letters, whole, before these are removed; should it raise, they stay.
 
         Raises:
             DeadLetterError: The reason is empty or too long.
@@ -147,9 +150,11 @@ class DeadLetters:
                 f"expected a reason of 1 to {_LONGEST_REASON} characters, got {len(reason)}: say why nobody needs them"
             )
         act, discarded = uuid4().hex, Discarded(0, 0)
-        async for page in self.pages(selection, fields=None):
+        async for page in self.pages(selection, fields=None if keep is None else ("*",), with_logs=True):
             for first in range(0, len(page), _DISCARD_AT_A_TIME):
                 batch = page[first : first + _DISCARD_AT_A_TIME]
+                if keep is not None:
+                    keep(batch)
                 discarded = await self._discard(act, reason, [letter.where for letter in batch])
         return discarded
 
