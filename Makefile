@@ -31,7 +31,7 @@ OTHERS = $(filter-out $(MAIN_VERSION)=%,$(PYTHONS))
 # What Python has a say in; the Lua scripts, which the rest puts through thousands of cases, are the same in all.
 PYTHONIC := tests/unit tests/contract tests/integration --ignore-glob=*test_scripts_*
 
-.PHONY: help demo test versions nightly bench bench-scripts bench-register chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-scripts bench-register bench-redrive chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -39,7 +39,7 @@ help:
 	@echo 'make versions  the tests that depend on Python, on every other Python that is here'
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases'
 	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
-	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts: parts of it'
+	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
 	@echo 'make reference  the pages of the docs that are made from the code'
 	@echo 'make fix     what ruff can mend by itself'
@@ -72,6 +72,9 @@ bench-scripts: $(TOOLS)
 
 bench-register: $(TOOLS)
 	@$(BIN)/python -m bench.register $(ARGS)
+
+bench-redrive: $(TOOLS)
+	@$(BIN)/python -m bench.redrive $(ARGS)
 
 check: format lint mypy pyright imports reference-check
 

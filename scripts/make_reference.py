@@ -230,22 +230,31 @@ def settings_page() -> str:
 
 def command_page() -> str:
     """`hippo` and every subcommand, with arguments and options."""
-    group: Any = typer.main.get_command(app)
+    commands = dict(_commands(typer.main.get_command(app), "hippo"))
     parts = [
         "# The command",
         NOTE,
         COMMAND,
-        "\n".join(f"- [`hippo {name}`](#hippo-{name})" for name in group.commands),
+        "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name in commands),
     ]
-    context: Any = typer.Context(group, info_name="hippo")
-    for name, command in group.commands.items():
-        parts += [f"## hippo {name}", _prose(inspect.cleandoc(command.help or ""))]
+    for name, (command, context) in commands.items():
+        parts += [f"## {name}", _prose(inspect.cleandoc(command.help or ""))]
         usage = " ".join(word for piece in command.collect_usage_pieces(context) for word in piece.split())
-        parts.append(f"```text\nhippo {name} {usage}\n```")
+        parts.append(f"```text\n{name} {usage}\n```")
         rows = [_row(parameter, context) for parameter in command.params if parameter.name != "help"]
         if rows:
             parts.append("\n".join(["| | |", "|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+def _commands(group: Any, name: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Every subcommand, those of a group after each other, by all its words."""
+    context: Any = typer.Context(group, info_name=name)
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}", (command, context)
 
 
 def _row(parameter: Any, context: Any) -> str:
@@ -257,9 +266,13 @@ def _row(parameter: Any, context: Any) -> str:
     name = re.sub(
         r"\s*<(\w+)[^>]*>", lambda match: f" {match[1].upper()}" if is_option and match[1] != "bool" else "", name
     )
-    words = re.sub(r"\s*\[x>=([^\]]*)\]", r" At least \1.", words)
+    words = re.sub(r"\s*\[(?:(default: [^;\]]*); )?x>=([^\]]*)\]", _least, words)
     words = re.sub(r"\s*\[(required|default: [^\]]*)\]", lambda match: f" ({match[1]})", words)
     return f"| `{name}` | {words} |"
+
+
+def _least(match: re.Match[str]) -> str:
+    return f" At least {match[2]}." + (f" [{match[1]}]" if match[1] else "")
 
 
 def main() -> None:

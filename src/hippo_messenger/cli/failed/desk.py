@@ -35,6 +35,7 @@ __all__ = [
     "IdArgument",
     "RejectedOption",
     "ServiceArgument",
+    "age",
     "ago",
     "opened_desk",
     "selected",
@@ -133,8 +134,11 @@ def selected(job_id: str | None, group: str | None, *, everything: bool, rejecte
     return Selection(job_id=job_id, group=group, rejected=None if job_id is not None else rejected)
 
 
+def age(time: datetime | None) -> str:
+    """How long ago something was, in a column."""
+    return duration(None if time is None else max((datetime.now(UTC) - time).total_seconds(), 0))
+
+
 def ago(time: datetime | None) -> str:
-    """How long ago something was."""
-    if time is None:
-        return "–"
-    return f"{duration(max((datetime.now(UTC) - time).total_seconds(), 0))} ago"
+    """How long ago something was, in a sentence."""
+    return "at some time" if time is None else f"{age(time)} ago"

@@ -40,7 +40,7 @@ def edit(
 ) -> None:
     """Give a dead letter new data, validated against the catalogue, and redrive it; the original stays in its history.
 
-    Secrets are shown as ***: where that is left, the secret stays as it was.
+    Secrets are shown as `***`: where that is left, the secret stays as it was.
     """
     if data is not None and file is not None:
         raise ConfigurationError("expected the data as an argument or in a file, got both")

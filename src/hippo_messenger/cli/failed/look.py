@@ -15,6 +15,7 @@ from hippo_messenger.cli.failed.desk import (
     GroupOption,
     RejectedOption,
     ServiceArgument,
+    age,
     ago,
     opened_desk,
     suggest_queues,
@@ -122,20 +123,20 @@ def _s(count: int) -> str:
 
 def _group_listing(found: Sequence[tuple[str, LetterGroup]]) -> Listing:
     return Listing(
-        titles=("queue", "group", "event", ">count", ">first", ">last", "error"),
+        titles=("queue", "group", "event", ">count", ">oldest", ">newest", "error"),
         rows=[
             (
                 queue,
                 group.fingerprint.group,
                 escape(group.fingerprint.event_type),
                 f"{group.count:,}",
-                ago(group.first),
-                ago(group.last),
+                age(group.first),
+                age(group.last),
                 _error(group),
             )
             for queue, group in found
         ],
-        wrapped=("error", "event"),
+        wrapped=("error",),
     )
 
 
@@ -165,9 +166,9 @@ def _groups_as_json(found: Sequence[tuple[str, LetterGroup]]) -> list[Mapping[st
 
 def _print_letters(letters: Sequence[Letter]) -> None:
     Listing(
-        titles=("id", ">failed", ">attempts", "reason"),
+        titles=("id", ">age", ">attempts", "reason"),
         rows=[
-            (escape(letter.id), ago(letter.failed_at), str(letter.attempts), escape(_one_line(letter.reason)))
+            (escape(letter.id), age(letter.failed_at), str(letter.attempts), escape(_one_line(letter.reason)))
             for letter in letters
         ],
         wrapped=("reason",),
