@@ -171,7 +171,7 @@ async def test_the_oldest_goes_first_and_a_priority_is_kept(bus: Bus) -> None:
 
 @pytest.mark.chaos
 async def test_a_redrive_that_is_killed_and_repeated_loses_none_and_doubles_none(bus: Bus) -> None:
-    ids = [f"killed-{number:08d}" for number in range(1500)]
+    ids = [f"killed-{number:012d}" for number in range(3000)]
     await put_failed(bus, ids, reason="x", trace="")
     recorder = Recorder()
     await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder)
@@ -187,7 +187,7 @@ async def test_a_redrive_that_is_killed_and_repeated_loses_none_and_doubles_none
     victim.send_signal(signal.SIGKILL)
     await victim.wait()
     left = await bus.count("account", "failed")
-    assert 0 < left < 1500
+    assert 0 < left < 3000
     with pytest.raises(RedriveUnderWayError, match=r"redriven already by .*--cancel"):
         await redrive.run(RedrivePlan(ALL))
 
@@ -195,11 +195,11 @@ async def test_a_redrive_that_is_killed_and_repeated_loses_none_and_doubles_none
         progress = await redrive.progress()
         assert progress is not None
         assert progress.state == "interrupted"
-        assert progress.redriven == 1500 - left
+        assert progress.redriven == 3000 - left
 
     await eventually(over, timeout=30)
     assert (await redrive.run(RedrivePlan(ALL))).redriven == left
-    await recorder.got(1500)
+    await recorder.got(3000)
     assert set(recorder.ids) == set(ids)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Protocol
@@ -176,7 +176,7 @@ def _passed_over(progress: RedriveProgress) -> str:
     return f", {progress.passed_over:,} passed over" if progress.passed_over else ""
 
 
-def _as_json(progress: RedriveProgress) -> dict[str, object]:
+def _as_json(progress: RedriveProgress) -> Mapping[str, object]:
     times = {
         name: None if value is None else value.isoformat()
         for name, value in (("started_at", progress.started_at), ("ended_at", progress.ended_at))
