@@ -432,7 +432,7 @@ async def test_an_edited_letter_runs_with_its_new_data_and_keeps_the_original_an
     await bus.settled("account", failed=1)
     await worker.stop()
     letter = await dead_letters(bus).letter(event_id)
-    assert check().shown(letter.name, letter.data)["data"] == {  # type: ignore[index]
+    assert check().shown(letter)["data"] == {  # type: ignore[index]
         "accountId": "B-2",
         "verificationToken": "***",
     }

@@ -68,6 +68,8 @@ async def test_list_shows_groups_with_counts_and_the_rejected_apart(bus: Bus, hi
     assert lines[1].startswith("account")
     assert "Rejected at send" in "\n".join(lines)
     assert lines[-1] == "3 dead letters in 2 groups, 1 rejected event"
+    (record,) = await hippo.json("failed", "list", "broker", "--group", rejected["group"], "--rejected")
+    assert record["id"] == rejected["example"]
     letters = await hippo.json("failed", "list", "account", "--group", orders["group"])
     assert sorted(letter["id"] for letter in letters) == sorted(ids[:2])
     assert "no dead letters" in await hippo.run("failed", "list", "billing")
@@ -85,6 +87,40 @@ async def test_show_shows_one_whole_and_no_secret(bus: Bus, hippo: Operator) -> 
     assert "the [bank] is closed" in shown
     assert "s3cret" not in shown
     assert "Traceback" in shown
+
+
+async def test_whatever_stands_in_a_letter_is_shown_and_tells_no_secret(bus: Bus, hippo: Operator) -> None:
+    base = bus.queue("account").base
+    plain = '{"accountId":"B-1","verificationToken":"s3cret"}'
+    payloads: list[str | bytes] = [
+        plain,
+        '{"specversion":"1.0","type":"ACCOUNT_REGISTERED","data":' + json.dumps(plain) + "}",
+        '{"specversion":"1.0","type":"SOMETHING_ELSE","data":' + plain + "}",
+        plain[:-1],
+        "[" + plain + "]",
+        '{"data":{"name":"\\ud800"}}',
+        b"\xff",
+    ]
+    for number, data in enumerate(payloads):
+        fields = {"name": "ACCOUNT_REGISTERED", "data": data, "failedReason": b"\x1b[2J \xff [red]", "opts": "7"}
+        await bus.redis.hset(f"{base}odd-{number}", mapping=fields)
+        await bus.redis.zadd(base + "failed", {f"odd-{number}": number})
+    await bus.redis.hset(base + b"no \xfe text".decode("latin-1"), "name", "X")
+    await bus.redis.zadd(base + "failed", {b"no \xfe text": 9})
+
+    shown = [await hippo.run("failed", "show", "account", f"odd-{number}") for number in range(len(payloads))]
+
+    assert all("s3cret" not in text for text in shown)
+    assert all("\x1b" not in text for text in shown)
+    assert '"accountId": "B-1"' in shown[0]
+    assert "got a str" in shown[1]
+    assert "SOMETHING_ELSE is not in this catalogue" in shown[2]
+    assert "it is no JSON" in shown[3]
+    assert "\\ud800" in shown[5]
+    listed = await hippo.json("failed", "list", "account")
+    assert sum(group["count"] for group in listed) == len(payloads)
+    assert "of account discarded" in await hippo.run("failed", "discard", "account", "--all", "--reason", "odd")
+    assert await bus.counts("account") == {}
 
 
 async def test_redrive_says_how_many_and_goes_by_group_limit_and_id(bus: Bus, hippo: Operator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -79,6 +80,8 @@ def options(
 
 def main() -> None:
     """Run the command line; exit code 0 is done, 1 failed, 2 misused, 130 interrupted."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what stands in a queue may be no text
     words = [word for word in sys.argv[1:] if word != _DEBUG]
     debug = _DEBUG in sys.argv[1:]
     try:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from hippo_messenger.catalogue.catalogue import Catalogue
-from hippo_messenger.catalogue.model import EventData, masked, read_data
-from hippo_messenger.envelope import decode
+from hippo_messenger.catalogue.model import EventData, masked
 from hippo_messenger.errors import (
     HippoError,
     InvalidEnvelopeError,
@@ -15,11 +13,10 @@ from hippo_messenger.errors import (
 )
 from hippo_messenger.queues.layout import BROKER_QUEUE
 from hippo_messenger.queues.letter import Letter
+from hippo_messenger.reading import EventReader
 from hippo_messenger.registration import REGISTRATION_JOB, Registration
 
 __all__ = ["LetterCheck"]
-
-_TEXT_LENGTH = 4096
 
 
 class LetterCheck:
@@ -28,6 +25,7 @@ class LetterCheck:
     def __init__(self, catalogue: Catalogue, *, queue: str, max_bytes: int) -> None:
         self.catalogue = catalogue
         self.max_bytes = max_bytes
+        self._reader = EventReader(catalogue)
         self._is_broker = queue == BROKER_QUEUE
 
     def fault(self, letter: Letter) -> str | None:
@@ -44,19 +42,27 @@ class LetterCheck:
             return f"reading it raised {type(error).__name__}: {error}"
         return None
 
-    def shown(self, name: str, data: bytes | str) -> object:
-        """A job's data with every secret masked; where nobody can say what is secret, a remark instead."""
+    def shown(self, letter: Letter, data: bytes | str | None = None) -> object:
+        """What a letter has as its data, with every secret masked; what nobody can mask is only described.
+
+        Args:
+            letter: Whose data it is.
+            data: What its data was at some time; left out, what it is now.
+        """
+        raw = letter.data if data is None else data
         try:
-            found = json.loads(data)
-        except (ValueError, RecursionError):
-            text = data if isinstance(data, str) else data.decode(errors="replace")
-            return text if len(text) <= _TEXT_LENGTH else text[:_TEXT_LENGTH] + "…"
-        if not isinstance(found, Mapping) or "data" not in found:
+            found = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            return f"not shown: it is no JSON, so nobody can say where in it a secret is ({error}); export shows it"
+        if letter.where.is_rejected and data is None:  # `send` has masked it
             return found
-        model = self.model(str(found.get("type") or name))
-        if model is None:
-            return {**found, "data": f"not shown: {name} is not in this catalogue, so it can't say what is secret"}
-        return {**found, "data": masked(model, found["data"])}
+        if not isinstance(found, dict):
+            return f"not shown: expected an object, got a {type(found).__name__}; export shows it"
+        if letter.name == REGISTRATION_JOB:
+            return found
+        if "data" in found:
+            return {**found, "data": self._masked(found["data"], letter.name, str(found.get("type", letter.name)))}
+        return self._masked(found, letter.name)
 
     def model(self, event_type: str) -> type[EventData] | None:
         """The model of an event type, or None where the catalogue doesn't have it."""
@@ -65,11 +71,22 @@ class LetterCheck:
         except UnknownEventTypeError:
             return None
 
+    def _masked(self, data: object, *names: str) -> object:
+        """Event data, masked as all the types say that it may be of."""
+        models = [self.model(name) for name in dict.fromkeys(names)]
+        if not isinstance(data, dict):
+            return f"not shown: expected an object, got a {type(data).__name__}; export shows it"
+        for model in models:
+            if model is None:
+                return f"not shown: {' or '.join(names)} is not in this catalogue, so it can't say what is secret"
+            data = masked(model, data)
+        return data
+
     def _read(self, letter: Letter) -> None:
         if self._is_broker and letter.name == REGISTRATION_JOB:
             self.catalogue.service(Registration.from_wire(letter.data).service)
             return
-        envelope = decode(letter.data)
+        envelope = self._reader.read(letter.data, expected=letter.name).envelope
         if self._is_broker:
             if envelope.type != letter.name:
                 raise InvalidEnvelopeError(
@@ -77,4 +94,3 @@ class LetterCheck:
                     f"{letter.name[:80]}"
                 )
             self.catalogue.service(envelope.source)
-        read_data(self.catalogue.model(self.catalogue.event_type(envelope.type)), envelope.data)

@@ -57,8 +57,12 @@ class LetterEdit:
             EventValidationError: The data doesn't fit; every field that is wrong is named.
             EventTooLargeError: It is too large.
         """
-        if isinstance(data, Mapping):
-            data = self._with_secrets(data)
+        try:
+            if isinstance(data, Mapping):
+                data = self._with_secrets(data)
+        except RecursionError:
+            deep = FieldError("data", "objects that are less deep", "")
+            raise EventValidationError(self._model.event_type, [deep]) from None
         return self._fitting(self._enveloped(to_wire(read_data(self._model, data))))
 
     def _with_secrets(self, data: Mapping[str, object]) -> object:

@@ -11,13 +11,13 @@ import os
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, cast
 from uuid import uuid4
 
-from hippo_messenger.errors import DeadLetterError, RedriveUnderWayError, UnknownDeadLetterError
+from hippo_messenger.errors import DeadLetterError, RedisError, RedriveUnderWayError, UnknownDeadLetterError
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection
@@ -33,7 +33,7 @@ RedriveState = Literal["running", "done", "cancelled", "interrupted", "dry run"]
 _LEASE = 5.0
 """For how long (s) a redrive that says nothing keeps others out."""
 _SAY_EVERY = 1.0
-_PATIENCE = 30.0
+_PATIENCE, _END_PATIENCE = 30.0, 2.0
 _BATCH = 100
 _JUDGED_FIELDS = ("name", "data", "opts")
 
@@ -156,7 +156,8 @@ class Redrive:
         finally:
             task.progress = replace(task.progress, state=state)
             if not task.is_lost:
-                await self._act("end", token=task.token, words=(state,))
+                with suppress(RedisError):  # its lock goes by itself
+                    await self._act("end", token=task.token, words=(state,), patience=_END_PATIENCE)
 
     async def _begin(self, total: int | None) -> _Task:
         token = uuid4().hex
@@ -184,10 +185,10 @@ class Redrive:
                     return
 
     async def _act(
-        self, verb: str, *, token: str, words: Sequence[Argument] = ()
+        self, verb: str, *, token: str, words: Sequence[Argument] = (), patience: float = _PATIENCE
     ) -> tuple[bytes, int, list[bytes], int]:
         arguments = (verb, token, round(_LEASE * 1000), *words)
-        reply = await self._caller.call("redriving", self._task_keys, arguments, patience=_PATIENCE)
+        reply = await self._caller.call("redriving", self._task_keys, arguments, patience=patience)
         return cast("tuple[bytes, int, list[bytes], int]", reply)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
@@ -31,6 +32,7 @@ from hippo_messenger.queues.letter_group import LetterGroup
 __all__ = ["list_letters", "show"]
 
 _REASON_LENGTH = 200
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def list_letters(
@@ -128,7 +130,7 @@ def _group_listing(found: Sequence[tuple[str, LetterGroup]]) -> Listing:
             (
                 queue,
                 group.fingerprint.group,
-                escape(group.fingerprint.event_type),
+                _shown(group.fingerprint.event_type),
                 f"{group.count:,}",
                 age(group.first),
                 age(group.last),
@@ -141,8 +143,8 @@ def _group_listing(found: Sequence[tuple[str, LetterGroup]]) -> Listing:
 
 
 def _error(group: LetterGroup) -> str:
-    place = f" [dim]{escape(group.fingerprint.place)}[/]" if group.fingerprint.place else ""
-    return f"[red]{escape(group.fingerprint.error)}[/]{place}"
+    place = f" [dim]{_shown(group.fingerprint.place)}[/]" if group.fingerprint.place else ""
+    return f"[red]{_shown(group.fingerprint.error)}[/]{place}"
 
 
 def _groups_as_json(found: Sequence[tuple[str, LetterGroup]]) -> list[Mapping[str, object]]:
@@ -168,7 +170,7 @@ def _print_letters(letters: Sequence[Letter]) -> None:
     Listing(
         titles=("id", ">age", ">attempts", "reason"),
         rows=[
-            (escape(letter.id), age(letter.failed_at), str(letter.attempts), escape(_one_line(letter.reason)))
+            (_shown(letter.id), age(letter.failed_at), str(letter.attempts), _shown(_one_line(letter.reason)))
             for letter in letters
         ],
         wrapped=("reason",),
@@ -196,7 +198,7 @@ def _whole(letter: Letter, check: LetterCheck) -> Mapping[str, object]:
         "rejected": letter.where.is_rejected,
         "valid": check.fault(letter) is None,
         "fault": check.fault(letter),
-        "data": check.shown(letter.name, letter.data),
+        "data": check.shown(letter),
         "options": letter.options,
         "traces": letter.traces,
         "history": [
@@ -205,7 +207,7 @@ def _whole(letter: Letter, check: LetterCheck) -> Mapping[str, object]:
                 "failed": _iso(past.failed_at),
                 "redriven": _iso(past.redriven_at),
                 "attempts": past.attempts,
-                "data": None if past.data is None else check.shown(letter.name, past.data),
+                "data": None if past.data is None else check.shown(letter, past.data),
             }
             for past in letter.history
         ],
@@ -215,7 +217,7 @@ def _whole(letter: Letter, check: LetterCheck) -> Mapping[str, object]:
 
 def _print_whole(letter: Letter, whole: Mapping[str, object]) -> None:
     terminal = console()
-    terminal.print(f"[bold]{escape(letter.name)}[/]  {escape(letter.id)}", soft_wrap=True)
+    terminal.print(f"[bold]{_shown(letter.name)}[/]  {_shown(letter.id)}", soft_wrap=True)
     facts = [
         ("error", letter.reason),
         ("failed", f"{ago(letter.failed_at)}, at {_iso(letter.failed_at)}"),
@@ -226,7 +228,7 @@ def _print_whole(letter: Letter, whole: Mapping[str, object]) -> None:
         ("options", json.dumps(letter.options, ensure_ascii=False)),
     ]
     for name, value in facts:
-        terminal.print(f"  [dim]{name:<10}[/]{escape(value)}", soft_wrap=True)
+        terminal.print(f"  [dim]{name:<10}[/]{_shown(value)}", soft_wrap=True)
     _print_part("data", json.dumps(whole["data"], indent=2, ensure_ascii=False))
     for past, told in zip(letter.history, _history(whole), strict=True):
         _print_part(f"failed before, {ago(past.failed_at)}, redriven {ago(past.redriven_at)}", past.reason)
@@ -245,7 +247,12 @@ def _history(whole: Mapping[str, object]) -> list[object]:
 
 
 def _print_part(title: str, text: str) -> None:
-    console().print(f"\n[dim]{escape(title)}[/]\n{escape(text)}", soft_wrap=True)
+    console().print(f"\n[dim]{escape(title)}[/]\n{_shown(text)}", soft_wrap=True)
+
+
+def _shown(text: str) -> str:
+    """Text of somebody else's, with nothing in it that a terminal would obey."""
+    return escape(_CONTROL.sub("�", text))
 
 
 def _one_line(text: str) -> str:
