@@ -82,7 +82,9 @@ async def test_an_id_that_is_a_key_of_the_queue_is_left_alone(bench: Bench, name
     assert bench.space(without="redrive:") == before
 
 
-@pytest.mark.parametrize("field", ["priority", "opts", "finishedOn", "atm", "history", "failedReason", "parentKey"])
+@pytest.mark.parametrize(
+    "field", ["priority", "opts", "finishedOn", "atm", "history", "failedReason", "parentKey", "stacktrace"]
+)
 async def test_whatever_stands_in_a_letter_it_is_redriven_whole(bench: Bench, field: str) -> None:
     for value in GARBAGE:
         letter = dead(bench)

@@ -40,6 +40,8 @@ class PastFailure:
     failed_at: datetime | None
     redriven_at: datetime | None
     attempts: int
+    trace: str = ""
+    """The newest then; its end, where it was long."""
     data: str | None = None
     """What its data was, where it was edited then."""
 
@@ -118,12 +120,13 @@ class Letter:
 
 
 def _past(entry: Mapping[str, object]) -> PastFailure:
-    attempts, data = entry.get("attempts"), entry.get("data")
+    attempts, trace, data = entry.get("attempts"), entry.get("trace"), entry.get("data")
     return PastFailure(
         reason=str(entry.get("reason", "")),
         failed_at=_time(str(entry.get("failedOn"))),
         redriven_at=_time(str(entry.get("redrivenOn"))),
         attempts=attempts if isinstance(attempts, int) else 0,
+        trace=trace if isinstance(trace, str) else "",
         data=data if isinstance(data, str) else None,
     )
 

@@ -34,7 +34,7 @@ _LEASE = 5.0
 """For how long (s) a redrive that says nothing keeps others out."""
 _SAY_EVERY = 1.0
 _PATIENCE, _END_PATIENCE = 30.0, 2.0
-_BATCH = 100
+_BATCH = 50
 _JUDGED_FIELDS = ("name", "data", "opts")
 
 FindFault = Callable[[Letter], str | None]

@@ -207,6 +207,7 @@ def _whole(letter: Letter, check: LetterCheck) -> Mapping[str, object]:
                 "failed": _iso(past.failed_at),
                 "redriven": _iso(past.redriven_at),
                 "attempts": past.attempts,
+                "trace": past.trace,
                 "data": None if past.data is None else check.shown(letter, past.data),
             }
             for past in letter.history

@@ -16,6 +16,7 @@
 --@include letter
 
 local FIRST, PARAMETERS, MOST_HISTORY = 7, 4, 20
+local MOST_READ, MOST_TRACE = 65536, 4096 -- bytes
 local queue, rejected, lock, progress = queue_at(1), KEYS[15], KEYS[16], KEYS[17]
 local refused = refusal(queue_misfit(queue) or misfit(rejected, 'zset') or misfit(lock, 'string')
   or misfit(progress, 'hash'))
@@ -39,6 +40,14 @@ local function lengthened(history, failure)
   return encoded and text or cjson.encode({failure})
 end
 
+-- The newest of a job's traces, its end where it is long. Whoever fails the job next may keep this one alone.
+local function newest_trace(stacktrace)
+  if not stacktrace or #stacktrace > MOST_READ then return nil end
+  local fine, traces = pcall(cjson.decode, stacktrace)
+  local newest = fine and type(traces) == 'table' and traces[#traces]
+  return type(newest) == 'string' and string.sub(newest, -MOST_TRACE) or nil
+end
+
 local function is_lifo(opts)
   if not opts or not string.find(opts, '"lifo"', 1, true) then return false end
   local fine, found = pcall(cjson.decode, opts)
@@ -50,14 +59,15 @@ local function read_letter(letter)
   local key = queue.base .. letter.id
   if not is_letter(queue, letter.id, letter.score) or not has_hash(key) then return 'gone' end
   if letter.data == '' and rcall('ZSCORE', rejected, letter.id) then return 'rejected' end
-  local found = rcall('HMGET', key, 'priority', 'opts', 'parentKey', 'failedReason', 'finishedOn', 'atm', 'history')
+  local found = rcall('HMGET', key, 'priority', 'opts', 'parentKey', 'failedReason', 'finishedOn', 'atm', 'history',
+    'stacktrace')
   letter.parent = parent_of(found[3])
   local untold = letter.parent and parent_misfit(letter.parent)
   if untold then return untold end
   letter.key, letter.priority = key, priority_in(found[1])
   letter.lifo = is_lifo(letter.opts ~= '' and letter.opts or found[2])
   letter.history = lengthened(found[7], {reason = found[4] or '', failedOn = counted(found[5]), redrivenOn = now,
-    attempts = counted(found[6]) or 0, data = letter.data ~= '' and rcall('HGET', key, 'data') or nil})
+    attempts = counted(found[6]) or 0, trace = newest_trace(found[8]), data = letter.data ~= '' and rcall('HGET', key, 'data') or nil})
   return nil
 end
 
