@@ -305,7 +305,8 @@ async def test_only_one_redrive_of_a_queue_at_a_time_and_it_can_be_watched_and_c
     assert seen is not None
     assert (seen.state, seen.redriven) == ("cancelled", done.redriven)
     assert await bus.counts("account") == {"wait": done.redriven, "failed": 50 - done.redriven}
-    assert (await watcher.run(RedrivePlan(ALL, limit=7))).redriven == 7
+    seven = await watcher.run(RedrivePlan(ALL, limit=7))
+    assert (seven.redriven, seven.seen) == (7, 7)
     assert await bus.count("account", "wait") == done.redriven + 7
 
 

@@ -177,10 +177,8 @@ class Redrive:
         async for page in self._letters.pages(plan.selection, fields=fields):
             for first in range(0, len(page), size):
                 batch = page[first : first + size]
-                sound = task.without_faults(batch, plan.fault)
-                if plan.limit is not None:
-                    sound = sound[: max(plan.limit - task.progress.redriven, 0)]
-                yield sound
+                room = len(batch) if plan.limit is None else plan.limit - task.progress.redriven
+                yield task.without_faults(batch, plan.fault, most=room)
                 if plan.limit is not None and task.progress.redriven >= plan.limit:
                     return
 
@@ -207,16 +205,20 @@ class _Task:
         self._statuses: tuple[bytes, ...] = ()
         self._due = 0.0
 
-    def without_faults(self, letters: Sequence[Letter], find: FindFault | None) -> Sequence[Letter]:
-        """Those of some letters that are to be redriven; the others are counted."""
-        sound = []
+    def without_faults(self, letters: Sequence[Letter], find: FindFault | None, *, most: int) -> Sequence[Letter]:
+        """The first of some letters that are to be redriven, at most so many; those passed over are counted."""
+        sound: list[Letter] = []
+        seen = 0
         for letter in letters:
+            if len(sound) == most:
+                break
+            seen += 1
             fault = None if find is None else find(letter)
             if fault is None:
                 sound.append(letter)
             else:
                 self._pass_over(fault)
-        self.progress = replace(self.progress, seen=self.progress.seen + len(letters))
+        self.progress = replace(self.progress, seen=self.progress.seen + seen)
         return sound
 
     async def put_back(self, letters: Sequence[tuple[Letter, bytes, str]]) -> None:

@@ -162,6 +162,9 @@ def _print(queue: str, progress: RedriveProgress, *, is_paused: bool) -> None:
         of = f" of {progress.total:,}" if progress.state != "done" and progress.total is not None else ""
         began = f"; begun {ago(progress.started_at)} by {progress.by}" if progress.started_at is not None else ""
         print(f"{progress.state}: {progress.redriven:,}{of} of {queue} redriven{_passed_over(progress)}{began}")
+    elsewhere = progress.seen - progress.redriven - progress.passed_over
+    if progress.state == "done" and elsewhere > 0:
+        print(f"  {elsewhere:,} were redriven or discarded by somebody else meanwhile")
     for fault, count in sorted(progress.faults.items(), key=lambda found: -found[1])[:_FAULTS_SHOWN]:
         print(f"  {count:,} × {fault}")
     if len(progress.faults) > _FAULTS_SHOWN:
