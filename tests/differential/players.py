@@ -74,10 +74,8 @@ class StockPlayer:
         match step:
             case Add(jobs) | Peer(jobs):
                 return [self._main.add(job) for job in jobs]
-            case Take(count, worker):
-                return self._take(count, worker)
-            case Settle(outcomes, fetch):
-                return self._settle(outcomes, fetch)
+            case Take() | Settle():
+                return self._work(step)
             case Renew(jobs):
                 return self._main.renew({job: self._tokens[job] for job in jobs})
             case Recover(max_stalls):
@@ -106,6 +104,11 @@ class StockPlayer:
             self._main.log(step.job, step.words)
         else:
             self._main.progress(step.job, step.words)
+
+    def _work(self, step: Take | Settle) -> list[str]:
+        if isinstance(step, Take):
+            return self._take(step.count, step.worker)
+        return self._settle(step.outcomes, step.fetch)
 
     def _take(self, count: int, worker: str) -> list[str]:
         token = f"stock:{next(self._numbers)}"

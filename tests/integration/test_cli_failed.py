@@ -13,25 +13,19 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from hippo_messenger.catalogue.golden_hippo import AccountRegistered, HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.retry import RetryPolicy
-from hippo_messenger.settings import Settings
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
 from tests.integration.test_cli_operations import Operator
+from tests.integration.test_terminal import drawn
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal("12.30"))
 ACCOUNT = AccountRegistered(account_id="B-1", verification_token="s3cret")
 UNKNOWN_ID = "0198c0de-0000-7000-8000-000000000000"
-
-
-@pytest.fixture
-async def bus(redis_server: str, prefix: str) -> AsyncIterator[Bus]:
-    bus = Bus(redis_server, Settings(prefix=prefix))
-    yield bus
-    await bus.close()
 
 
 @pytest.fixture
@@ -73,6 +67,24 @@ async def test_list_shows_groups_with_counts_and_the_rejected_apart(bus: Bus, hi
     letters = await hippo.json("failed", "list", "account", "--group", orders["group"])
     assert sorted(letter["id"] for letter in letters) == sorted(ids[:2])
     assert "no dead letters" in await hippo.run("failed", "list", "billing")
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+async def test_what_is_drawn_in_a_terminal_fits_it(bus: Bus, columns: int) -> None:
+    await fail(bus, ORDER, ACCOUNT)
+    with pytest.raises(ValueError, match="required"):
+        await bus.messenger(HippoService.ORDER).send(event_type=HippoEvent.ACCOUNT_REGISTERED, data={})
+    options = ("--redis", bus.url, "--prefix", bus.settings.prefix)
+    code, lines = await drawn("failed", "list", *options, columns=columns)
+    assert code == 0, lines
+    assert max(cell_len(line) for line in lines) <= columns
+    (header, *_) = [line for line in lines if line.startswith("queue")]
+    assert header.split() == ["queue", "group", "event", "count", "oldest", "newest", "error"]
+    code, lines = await drawn("failed", "redrive", "account", "--all", *options, columns=columns)
+    assert code == 0, lines
+    assert any(line.startswith("redriving account ━") for line in lines)
+    assert "done: 2 of account redriven" in lines
+    assert max(cell_len(line) for line in lines) <= columns
 
 
 async def test_show_shows_one_whole_and_no_secret(bus: Bus, hippo: Operator) -> None:

@@ -19,6 +19,9 @@ from hippo_messenger.broker import HippoBroker
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.queues.connection import Connection, RedisSource
+from hippo_messenger.queues.dead_letters import DeadLetters, Selection
+from hippo_messenger.queues.letter import Letter, LetterId
+from hippo_messenger.queues.redrive import Redrive, RedrivePlan
 from hippo_messenger.settings import Settings
 from tests.conftest import StartServer, free_port
 from tests.eventually import eventually
@@ -103,6 +106,7 @@ async def test_the_commands_work_on_a_cluster(cluster: str, prefix: str) -> None
             (("status", "--json"), b'"workers": 1'),
             (("services",), b"ORDER_SUCCESS"),
             (("events", "ORDER_SUCCESS"), b"account"),
+            (("failed", "list"), b"no dead letters"),
             (("pause", "account"), b"account is paused"),
             (("resume", "account"), b"account goes on"),
             (("cancel", "event-for-later-01"), b"is cancelled"),
@@ -115,6 +119,24 @@ async def test_the_commands_work_on_a_cluster(cluster: str, prefix: str) -> None
     demo = await started("demo", "--events", "40", "--redis", cluster)
     out, err = await demo.communicate()
     assert demo.returncode == 0, (out, err)
+
+
+async def test_dead_letters_are_redriven_discarded_and_put_back_on_a_cluster(cluster: str, prefix: str) -> None:
+    settings = Settings(prefix=prefix)
+    async with connected(cluster) as connection:
+        letters = DeadLetters(connection, queue="account", settings=settings)
+        redrive = Redrive(connection, queue="account", settings=settings)
+        old = [Letter(LetterId(f"old-{number}", "7"), {"name": b"X", "data": b"{}"}) for number in range(3)]
+        assert list(await letters.restore(old)) == [True] * 3
+        assert [group.count for group in await letters.groups()] == [3]
+        assert (await redrive.run(RedrivePlan(Selection(job_id="old-0")))).redriven == 1
+        assert (await letters.discard(Selection(job_id="old-1"), reason="a test")).count == 1
+        assert (await redrive.run(RedrivePlan(Selection(rejected=False), rate=100))).redriven == 1
+        progress = await redrive.progress()
+        assert progress is not None
+        assert (progress.state, progress.redriven) == ("done", 1)
+        assert await letters.count() == 0
+        assert await connection.execute("LRANGE", f"{prefix}:account:wait", 0, -1) == [b"old-2", b"old-0"]
 
 
 async def started(*words: str) -> Process:
