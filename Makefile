@@ -31,7 +31,7 @@ OTHERS = $(filter-out $(MAIN_VERSION)=%,$(PYTHONS))
 # What Python has a say in; the Lua scripts, which the rest puts through thousands of cases, are the same in all.
 PYTHONIC := tests/unit tests/contract tests/integration --ignore-glob=*test_scripts_*
 
-.PHONY: help demo test versions nightly bench bench-scripts bench-register bench-redrive chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-scripts bench-register bench-redrive bench-backlog bench-calls chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -40,6 +40,7 @@ help:
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases'
 	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
+	@echo 'make bench-backlog  memory and speed with a million waiting events; make bench-calls: how long calls hold Redis'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
 	@echo 'make reference  the pages of the docs that are made from the code'
 	@echo 'make fix     what ruff can mend by itself'
@@ -75,6 +76,12 @@ bench-register: $(TOOLS)
 
 bench-redrive: $(TOOLS)
 	@$(BIN)/python -m bench.redrive $(ARGS)
+
+bench-backlog: $(TOOLS)
+	@$(BIN)/python -m bench.backlog $(ARGS)
+
+bench-calls: $(TOOLS)
+	@$(BIN)/python -m bench.calls $(ARGS)
 
 check: format lint mypy pyright imports reference-check
 

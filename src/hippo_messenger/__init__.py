@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hippo_messenger.backlog import (
+    BacklogLimit,
+)
 from hippo_messenger.broker import (
     HippoBroker,
 )
@@ -43,6 +46,10 @@ from hippo_messenger.catalogue.model import (
     Secret,
     Service,
 )
+from hippo_messenger.clash import (
+    Clash,
+    Side,
+)
 from hippo_messenger.errors import (
     CatalogueError,
     ConfigurationError,
@@ -81,12 +88,17 @@ from hippo_messenger.errors import (
     RegistrationError,
     RegistrationTimeoutError,
     SendError,
+    ServiceFullError,
     UnknownDeadLetterError,
     UnknownEventTypeError,
     UnknownServiceError,
 )
 from hippo_messenger.job import (
     HippoJob,
+)
+from hippo_messenger.limits import (
+    RateLimit,
+    WorkLimits,
 )
 from hippo_messenger.messenger import (
     HippoMessenger,
@@ -103,6 +115,9 @@ from hippo_messenger.queues.connection import (
 from hippo_messenger.queues.embedded import (
     EmbeddedServer,
 )
+from hippo_messenger.queues.removal import (
+    Removed,
+)
 from hippo_messenger.retry import (
     RetryPolicy,
 )
@@ -118,8 +133,10 @@ __all__ = [
     "AccountRegistered",
     "AccountUpdated",
     "Address",
+    "BacklogLimit",
     "Catalogue",
     "CatalogueError",
+    "Clash",
     "ConfigChange",
     "ConfigurationError",
     "ConnectionNotConfiguredError",
@@ -166,6 +183,7 @@ __all__ = [
     "ProcessingError",
     "Processor",
     "QueueCorruptedError",
+    "RateLimit",
     "RedisAuthenticationError",
     "RedisCommandError",
     "RedisError",
@@ -181,13 +199,16 @@ __all__ = [
     "RedriveUnderWayError",
     "RegistrationError",
     "RegistrationTimeoutError",
+    "Removed",
     "RetryPolicy",
     "Secret",
     "SendError",
     "Service",
+    "ServiceFullError",
     "Settings",
     "ShipmentDelivered",
     "ShipmentReturned",
+    "Side",
     "SubscriptionCancelled",
     "SubscriptionCreated",
     "SubscriptionPaused",
@@ -196,4 +217,5 @@ __all__ = [
     "UnknownDeadLetterError",
     "UnknownEventTypeError",
     "UnknownServiceError",
+    "WorkLimits",
 ]

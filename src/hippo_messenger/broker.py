@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+from hippo_messenger.backpressure import Backpressure
 from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.clash import find_clash
 from hippo_messenger.errors import (
     EventTooLargeError,
     InvalidRegistrationError,
@@ -22,13 +24,13 @@ from hippo_messenger.intake import Intake, ReceivedEvent
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection, RedisSource
-from hippo_messenger.queues.delivery import Order, Outcome, QueuedJob, Routed, Routing, Taken
+from hippo_messenger.queues.delivery import TAKE_BYTES, Order, Outcome, QueuedJob, Routed, Routing, Taken
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import Queue, event_digest
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.schedule import Schedule
 from hippo_messenger.queues.upkeep import Upkeep
-from hippo_messenger.registration import REGISTRATION_JOB, Registrations, Retention, route
+from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registrations, Retention, route
 from hippo_messenger.settings import Settings
 from hippo_messenger.shutdown import Shutdown
 
@@ -83,6 +85,7 @@ class HippoBroker:
             max_stalls=self._settings.broker_max_stalls,
             observer=self._observer,
         )
+        self._backpressure = Backpressure(self._registry, settings=self._settings, observer=self._observer)
         self._registrations = Registrations()
         self._senders_noted: dict[tuple[str, str], float] = {}
         self._told_empty = False
@@ -108,6 +111,7 @@ class HippoBroker:
                 self._schedule.keep(self._registry, caller=self._caller, observer=self._observer),
                 name="hippo-broker-schedule",
             ),
+            asyncio.create_task(self._watch_backlogs(), name="hippo-broker-backlogs"),
         ]
         _log.info("message broker: routing on %s", self._connection.description)
 
@@ -154,6 +158,12 @@ class HippoBroker:
         while not self._stopping.is_set():
             taken = await (self._handle(taken.jobs) if taken.jobs else self._next())
         await self._settle([Outcome.back(job) for job in reversed(taken.jobs)])
+
+    async def _watch_backlogs(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.backlog_check)
+            if self._registrations.limits:
+                await self._backpressure.watch()
 
     async def _next(self) -> Taken:
         """The next jobs; comes back empty when the broker stops or something may have changed."""
@@ -202,7 +212,12 @@ class HippoBroker:
             if job.scheduler is not None:
                 await self._schedule.advance(job)
             registration, number = self._intake.read_registration(job)
-            written = await self._registry.write(registration, number=number, patience=self._settings.call_timeout)
+            written = await self._registry.write(
+                registration,
+                number=number,
+                maker=Maker.from_wire(job.data),
+                patience=self._settings.call_timeout,
+            )
             if job.scheduler is None and written != "older":
                 await self._schedule.replace(registration, number=number)
         except (EventTooLargeError, InvalidRegistrationError, UnknownServiceError) as error:
@@ -219,8 +234,21 @@ class HippoBroker:
         if written == "changed":
             self._registrations = await self._registry.load(patience=None)
             _log.info("%s listens to %s", registration.service, ", ".join(sorted(registration.listens_to)) or "nothing")
+            await self._look_for_clash(registration.service)
         result = {"service": registration.service, "listensTo": sorted(registration.listens_to), "registry": written}
         return Outcome.completed(job, json.dumps(result).encode(), keep=self._keep)
+
+    async def _look_for_clash(self, service: str) -> None:
+        """Say so where this registration undid that of another deployment."""
+        try:
+            changes = await self._registry.changes(service)
+        except RedisError as error:  # the next change is another chance
+            self._observer.trouble(error)
+            return
+        clash = find_clash(changes, now=changes[0].at) if changes else None
+        if clash is not None:
+            _log.warning("%s", clash)
+            self._observer.clashed(clash)
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
@@ -232,7 +260,7 @@ class HippoBroker:
 
     async def _route(self, events: Sequence[ReceivedEvent]) -> Taken:
         """Route all events, in calls of bounded size; the last one takes what comes next."""
-        left = list(events)
+        left = await self._hold_back(events)
         while left:
             if not self._registrations and not await self._somebody_listens():
                 await self._settle(
@@ -258,6 +286,15 @@ class HippoBroker:
             if last:
                 return self._held(routed.taken)
         return Taken()
+
+    async def _hold_back(self, events: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
+        """What is left to route when events for full services are put back."""
+        if not self._registrations.limits:
+            return list(events)
+        services = [[entry.service for entry in self._routing(event).services] for event in events]
+        going, held = await self._backpressure.sort(events, services, self._registrations)
+        await self._settle(held)
+        return going
 
     def _bounded(self, events: Iterable[ReceivedEvent]) -> list[tuple[ReceivedEvent, Routing]]:
         """As many of the first events as one call may write copies of; at least one."""
@@ -329,4 +366,4 @@ class HippoBroker:
     def _order(self, *, count: int | None = None) -> Order:
         settings = self._settings
         wanted = settings.broker_batch if count is None else count
-        return Order(wanted, lock=settings.broker_lock, max_bytes=settings.broker_batch_bytes)
+        return Order(wanted, lock=settings.broker_lock, max_bytes=min(settings.broker_batch_bytes, TAKE_BYTES))

@@ -17,6 +17,7 @@ HippoError
 │   └── RegistrationTimeoutError          queued, but not live within the time limit
 ├── SendError
 │   ├── NotSentError                      Redis does not have the event
+│   │   └── ServiceFullError              a service that listens to it has as many jobs as it takes
 │   └── PossiblySentError                 Redis may have the event; sending the same id again is safe
 ├── RedisError                            every failure of Redis and of the way to it
 │   ├── RedisUnavailableError             no connection, or it broke
@@ -85,6 +86,7 @@ __all__ = [
     "RegistrationError",
     "RegistrationTimeoutError",
     "SendError",
+    "ServiceFullError",
     "UnknownDeadLetterError",
     "UnknownEventTypeError",
     "UnknownServiceError",
@@ -221,6 +223,10 @@ class SendError(HippoError):
 
 class NotSentError(SendError):
     """Redis does not have the event: send it again when the cause is mended."""
+
+
+class ServiceFullError(NotSentError):
+    """A service that listens to the event has as many waiting jobs as it takes, and refuses more: send it later."""
 
 
 class PossiblySentError(SendError):

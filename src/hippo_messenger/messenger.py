@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, overload
 from uuid import uuid4
 
+from hippo_messenger.backlog import BacklogLimit
 from hippo_messenger.catalogue.catalogue import Catalogue, DeprecationNotices
 from hippo_messenger.catalogue.model import EventData, EventType, Service, masked, read_data, read_data_json, to_wire
 from hippo_messenger.envelope import check_event_id, encode, new_event_id
@@ -20,7 +22,9 @@ from hippo_messenger.errors import (
     InvalidRegistrationError,
     RegistrationTimeoutError,
 )
+from hippo_messenger.limits import WorkLimits
 from hippo_messenger.observer import Observer
+from hippo_messenger.presence import Presence
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
@@ -28,7 +32,9 @@ from hippo_messenger.queues.publisher import Publication, Publisher
 from hippo_messenger.queues.queue import event_digest
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.rejections import Rejections
-from hippo_messenger.registration import REGISTRATION_JOB, Registration, Retention
+from hippo_messenger.queues.removal import JobsOfRemoved, Removal, Removed
+from hippo_messenger.queues.throttle import Throttle
+from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registration, Retention
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
 
@@ -57,6 +63,7 @@ class HippoMessenger:
         enable_workers: bool = True,
         catalogue: Catalogue | None = None,
         retry: RetryPolicy | None = None,
+        backlog: BacklogLimit | None = None,
         settings: Settings | None = None,
         observer: Observer | None = None,
     ) -> None:
@@ -70,6 +77,7 @@ class HippoMessenger:
             enable_workers: False keeps every worker of this messenger from taking jobs, as in a canary.
             catalogue: What may be said; left out, `HIPPO_CATALOGUE` or Golden Hippo's.
             retry: How this service's jobs are tried again.
+            backlog: How many jobs may wait for this service, and what happens then; left out, any number.
             settings: Left out, the defaults with the variables `HIPPO_*`.
             observer: Told what happens.
 
@@ -81,17 +89,26 @@ class HippoMessenger:
         self._settings = settings or Settings.from_environment()
         self._enable_workers = enable_workers
         self._retry = retry or RetryPolicy()
+        self._backlog = backlog
         self._observer = observer or Observer()
         self._listeners = self._checked_listeners(listens_to)
         self._instance = uuid4().hex
         self._notices = DeprecationNotices()
-        self._presence: asyncio.Task[None] | None = None
 
         self._connection = Connection.of(redis_connection, settings=self._settings)
         caller = Caller(self._connection, observer=self._observer)
         layout = Layout(self._settings.prefix)
         self._publisher = Publisher(caller, layout, own_queue=self._service, settings=self._settings)
         self._registry = Registry(self._connection, layout, caller=caller)
+        self._throttle = Throttle(self._connection, layout, caller=caller)
+        self._presence = Presence(
+            self._registry,
+            service=self._service,
+            instance=self._instance,
+            interval=self._settings.presence_interval,
+            register_again=self._publish_registration,
+        )
+        self._removal = Removal(self._registry, layout, caller=caller, settings=self._settings)
         self._rejections = Rejections(caller, layout, settings=self._settings)
 
     @property
@@ -149,10 +166,39 @@ class HippoMessenger:
             InvalidRegistrationError: The broker refused it, and says why.
         """
         number = await self._publish_registration()
-        if self._presence is None:
-            self._presence = asyncio.create_task(self._keep_present(), name=f"hippo-presence-{self._service}")
+        self._presence.start()
         if wait:
             await self._until_live(number, timeout)
+
+    async def unregister(self, *, jobs: JobsOfRemoved = "keep", timeout: float = 60.0) -> Removed:
+        """Take this service out of the registry: it gets no new events from then on; what became of its jobs.
+
+        This messenger, and those of its other processes, say no more that they are there and don't register the service
+        again by themselves; `register` does. Workers go on until they are stopped. Dead letters are only removed by
+        `discard`.
+
+        Args:
+            jobs: `keep` leaves the jobs as they are. `drain` waits until workers have done them, then removes the
+                queue; with dead letters it stays. `discard` removes the jobs and the queue.
+            timeout: How many seconds to wait for jobs to be done. What is left then stays, and the result says so;
+                unregistering again goes on.
+
+        Raises:
+            ConfigurationError: `jobs` is none of these; nothing was done.
+            RedisError: It could not be done; unregistering again goes on.
+        """
+        await self._presence.stop()
+        removed = await self._removal.unregister(self._service, jobs=jobs, timeout=timeout)
+        _log.info("%s is unregistered; %d jobs are left in its queue", self._service, removed.left)
+        return removed
+
+    async def set_work_limits(self, limits: WorkLimits) -> None:
+        """Limit what all workers of this service do together, in Python and Node; it holds until it is set anew.
+
+        Raises:
+            RedisError: It could not be set; setting it again does no harm.
+        """
+        await self._throttle.set(self._service, limits)
 
     @overload
     async def send(
@@ -203,6 +249,7 @@ class HippoMessenger:
             EventTooLargeError: It is larger than `max_event_bytes`.
             InvalidEventIdError: The id can't be used.
             UnknownEventTypeError: The type is not in the catalogue.
+            ServiceFullError: A service that listens to it has as many jobs as it takes; nothing is sent.
             NotSentError: Redis does not have it.
             PossiblySentError: Redis may have it; send it again with the same `event_id`.
         """
@@ -248,10 +295,7 @@ class HippoMessenger:
 
     async def close(self) -> None:
         """Finish what is being sent, and close what this messenger opened; may be called again."""
-        if self._presence is not None:
-            self._presence.cancel()
-            await asyncio.gather(self._presence, return_exceptions=True)
-            self._presence = None
+        await self._presence.stop()
         await self._publisher.close()
         await self._connection.close()
 
@@ -272,10 +316,12 @@ class HippoMessenger:
             listens_to=frozenset(event_type.value for event_type in self._listeners),
             retry=self._retry,
             completed=Retention(age=self._settings.completed_age, count=self._settings.completed_count),
+            backlog=self._backlog,
         )
 
     async def _publish_registration(self) -> int:
-        data = self._registration().to_wire()
+        maker = Maker(instance=self._instance, host=socket.gethostname())
+        data = json.dumps(json.loads(self._registration().to_wire()) | maker.to_wire(), separators=(",", ":")).encode()
         publication = Publication(name=REGISTRATION_JOB, data=data, options='{"attempts":1,"lifo":true}', lifo=True)
         return int(await self._publisher.publish(publication))
 
@@ -293,20 +339,6 @@ class HippoMessenger:
             ) from None
         if state != "live":
             raise InvalidRegistrationError(f"the message broker refused the registration of {self._service}: {state}")
-
-    async def _keep_present(self) -> None:
-        """Says that this instance is there, and registers again when the registry has lost the service."""
-        registered_just_now = True
-        while True:
-            try:
-                known = await self._registry.note_presence(self._service, self._instance, patience=None)
-                if not known and not registered_just_now:
-                    _log.warning("the registry has lost %s; registering again", self._service)
-                    await self._publish_registration()
-            except Exception as error:
-                _log.warning("%s could not say that it is there: %s; trying again", self._service, error)
-            await asyncio.sleep(self._settings.presence_interval)
-            registered_just_now = False
 
     def _publication(
         self,

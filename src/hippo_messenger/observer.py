@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hippo_messenger.clash import Clash
 from hippo_messenger.errors import HippoError
 
 __all__ = ["Observer"]
@@ -24,6 +25,12 @@ class Observer:
 
     def duplicate(self, event_type: str, *, origin: str) -> None:
         """The broker has seen this event before and has delivered nothing."""
+
+    def held(self, event_type: str, *, origin: str, services: tuple[str, ...]) -> None:
+        """The broker has put an event back for a while, since these services have as many jobs as they take."""
+
+    def clashed(self, clash: Clash) -> None:
+        """Two deployments register one service in turn, each undoing what the other said."""
 
     def parked(self, event_type: str, *, service: str, reason: str) -> None:
         """A copy could not be delivered and waits among the broker's failed jobs."""

@@ -7,20 +7,32 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
+from hippo_messenger.backlog import BacklogLimit
 from hippo_messenger.catalogue.catalogue import RESERVED_NAMES
 from hippo_messenger.envelope import Envelope
 from hippo_messenger.errors import InvalidNameError, InvalidRegistrationError
 from hippo_messenger.retry import RetryPolicy
 
-__all__ = ["REGISTRATION_JOB", "Registration", "Registrations", "Retention", "check_service_name", "route"]
+__all__ = [
+    "REGISTRATION_JOB",
+    "Maker",
+    "Registration",
+    "Registrations",
+    "Retention",
+    "check_service_name",
+    "route",
+    "scheduler_of",
+]
 
 REGISTRATION_JOB = "hippo.register"
 """The name of the job that carries a registration to the broker."""
 
+_LONGEST_NAME = 255
+"""Of a host."""
 _SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -56,6 +68,36 @@ def _whole(value: object) -> int | None:
     return int(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """The messenger that made a registration; what it doesn't say is empty."""
+
+    instance: str = ""
+    host: str = ""
+
+    def to_wire(self) -> dict[str, str]:
+        """The members beside a registration's own in the data of its job; the registry doesn't keep them."""
+        return {"instance": self.instance, "host": self.host}
+
+    @classmethod
+    def from_wire(cls, raw: bytes) -> Maker:
+        """Who made the registration in this job's data, which is JSON; what is no short text counts as not said."""
+        wire = json.loads(raw)
+        said = wire if isinstance(wire, Mapping) else {}
+        return cls(instance=_short_text(said.get("instance")), host=_short_text(said.get("host")))
+
+
+def _short_text(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable() else ""
+
+
+class _BacklogWire(BaseModel):
+    """A limit of waiting jobs on the wire."""
+
+    limit: int = Field(ge=1, le=2**31 - 1)
+    when_full: Literal["hold", "refuse"] = Field(default="hold", alias="whenFull")
+
+
 class _Wire(BaseModel):
     """A registration as any service, also one in Node, sends it."""
 
@@ -64,6 +106,7 @@ class _Wire(BaseModel):
     service_name: str = Field(alias="serviceName")
     listens_to: Annotated[list[str], FailFast()] = Field(alias="listensTo")
     job_options: dict[str, Any] = Field(default_factory=dict, alias="jobOptions")
+    backlog: _BacklogWire | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +117,7 @@ class Registration:
     listens_to: frozenset[str]
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     completed: Retention = field(default_factory=lambda: Retention(age=3600, count=1000))
+    backlog: BacklogLimit | None = None
 
     @cached_property
     def job_options(self) -> str:
@@ -83,11 +127,13 @@ class Registration:
 
     def to_wire(self) -> bytes:
         """The data of the registration job; equal registrations give equal bytes."""
-        wire = {
+        wire: dict[str, object] = {
             "serviceName": self.service,
             "listensTo": sorted(self.listens_to),
             "jobOptions": json.loads(self.job_options),
         }
+        if self.backlog is not None:
+            wire["backlog"] = {"limit": self.backlog.jobs, "whenFull": self.backlog.when_full}
         return json.dumps(wire, separators=(",", ":")).encode()
 
     @classmethod
@@ -115,6 +161,7 @@ class Registration:
             completed=Retention.from_job_option(
                 wire.job_options.get("removeOnComplete"), default=Retention(age=3600, count=1000)
             ),
+            backlog=None if wire.backlog is None else BacklogLimit(wire.backlog.limit, wire.backlog.when_full),
         )
 
 
@@ -128,6 +175,9 @@ class Registrations:
         for entry in sorted(self.by_service.values(), key=lambda entry: entry.service):
             for event_type in entry.listens_to:
                 listeners.setdefault(event_type, []).append(entry)
+        self.limits: Mapping[str, BacklogLimit] = {
+            entry.service: entry.backlog for entry in self.by_service.values() if entry.backlog is not None
+        }
         self._listeners = {event_type: tuple(entries) for event_type, entries in listeners.items()}
 
     def __bool__(self) -> bool:
@@ -141,6 +191,11 @@ class Registrations:
 def route(envelope: Envelope, registrations: Registrations) -> tuple[Registration, ...]:
     """Who gets a copy: every service that listens, never the origin."""
     return tuple(entry for entry in registrations.listeners(envelope.type) if entry.service != envelope.source)
+
+
+def scheduler_of(service: str) -> str:
+    """The id of the job scheduler that repeats a service's registration."""
+    return f"{REGISTRATION_JOB}.{service}"
 
 
 def check_service_name(name: str) -> str:

@@ -68,12 +68,19 @@ class Settings(BaseModel):
     """How often a job may lose its worker before it becomes a dead letter."""
     worker_grace: float = Field(default=25.0, ge=0)
     """How long a worker that stops lets running processors finish."""
+    worker_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    """At so many bytes of jobs in hand a worker takes no more, whatever slots it has free."""
     dead_letter_limit: int = Field(default=10_000, ge=1)
     """At so many dead letters a service's queue pauses itself: they are never dropped to make room."""
     unknown_type_delay: float = Field(default=30.0, gt=0)
     """How long a job whose type the worker has no processor for is put back."""
     unknown_type_patience: float = Field(default=3600.0, ge=0)
     """How long such a job is put back before it becomes a dead letter."""
+
+    backlog_check: float = Field(default=1.0, gt=0)
+    """How often a broker looks at the waiting jobs of the services that have a limit of them."""
+    backlog_hold: float = Field(default=1.0, gt=0)
+    """How long an event for a full service is put back at first; each time twice as long, up to 30 s."""
 
     broker_lock: float = Field(default=5.0, gt=0)
     """How long a broker's lock on an event lasts unless it is renewed."""
@@ -83,7 +90,7 @@ class Settings(BaseModel):
     """How often an event may lose its broker: routing is atomic, so a dead broker says nothing about the event."""
     broker_batch: int = Field(default=100, ge=1)
     """How many events a broker takes at a time."""
-    broker_batch_deliveries: int = Field(default=1000, ge=1)
+    broker_batch_deliveries: int = Field(default=150, ge=1)
     """How many copies one call may write."""
     broker_batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     """How many bytes of copies one call may write."""

@@ -13,7 +13,7 @@ from hippo_messenger.errors import ConfigurationError, MessengerClosedError, Red
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.processing import Processing, Processor
 from hippo_messenger.queues.call import Caller
-from hippo_messenger.queues.delivery import Order, Outcome, QueuedJob, Taken
+from hippo_messenger.queues.delivery import TAKE_BYTES, Order, Outcome, QueuedJob, Taken
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import Queue
 from hippo_messenger.queues.upkeep import Upkeep
@@ -79,6 +79,7 @@ class HippoWorker:
             observer=messenger.observer,
         )
         self._running: dict[asyncio.Task[Outcome], QueuedJob] = {}
+        self._bytes = 0
         self._finished: list[Outcome] = []
         self._changed = asyncio.Event()
         self._stopping = False
@@ -183,7 +184,7 @@ class HippoWorker:
         listener: asyncio.Task[bool] | None = None
         look, taken = True, Taken()
         while not self._stopping:
-            room = self._concurrency - len(self._running)
+            room = self._room()
             if self._finished or (look and room > 0):
                 taken = await self._exchange(room)
                 if room > 0:
@@ -195,13 +196,20 @@ class HippoWorker:
                 self._changed.clear()
             if listener is not None and listener.done():
                 woken, listener, look = listener.result(), None, True
-                if woken and len(self._running) >= self._concurrency:
+                if woken and self._room() <= 0:
                     await self._queue.wake()  # no room for it here: to another worker
         await self._wind_down(listener)
 
+    def _room(self) -> int:
+        """How many jobs more it may take: none while those in hand come to `worker_bytes`."""
+        is_laden = self._bytes >= self._messenger.settings.worker_bytes
+        return 0 if is_laden else self._concurrency - len(self._running)
+
     async def _exchange(self, room: int) -> Taken:
         """Settle what has finished, and take new jobs and start them."""
-        order = Order(room, lock=self._messenger.settings.worker_lock)
+        settings = self._messenger.settings
+        left = max(settings.worker_bytes - self._bytes, 1)
+        order = Order(room, lock=settings.worker_lock, max_bytes=min(left, TAKE_BYTES))
         outcomes, self._finished = self._finished, []
         if outcomes:
             settled = await self._queue.settle(outcomes, order)
@@ -221,12 +229,14 @@ class HippoWorker:
         self._upkeep.hold(job)
         task = asyncio.create_task(self._processing.process(job))
         self._running[task] = job
+        self._bytes += len(job.data)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Outcome]) -> None:
         job = self._running.pop(task, None)
         if job is None:  # it was put back already
             return
+        self._bytes -= len(job.data)
         if task.cancelled():
             self._finished.append(Outcome.back(job))
         elif (fault := task.exception()) is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from decimal import Decimal
 
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.clash import Clash
+from hippo_messenger.observer import Observer
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
 
@@ -186,3 +189,47 @@ async def test_while_nobody_is_registered_events_wait(bus: Bus, caplog: pytest.L
 
     await bus.settled("account", wait=1)
     assert await bus.job_ids("account") == [event_id]
+
+
+class Clashes(Observer):
+    def __init__(self) -> None:
+        self.seen: list[Clash] = []
+
+    def clashed(self, clash: Clash) -> None:
+        self.seen.append(clash)
+
+
+async def test_two_deployments_that_register_one_service_in_turn_are_reported(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer = Clashes()
+    broker = await bus.broker(observer=observer)
+    await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    await bus.listener(HippoService.ACCOUNT, HippoEvent.CONFIG_CHANGE)
+    assert observer.seen == []
+    await broker.stop()  # what was noted survives the broker
+    await bus.broker(observer=observer)
+
+    await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+
+    async def told() -> None:
+        assert len(observer.seen) == 1
+
+    await eventually(told)  # routing is live a moment before the broker says so
+    (clash,) = observer.seen
+    assert clash.service == "account"
+    assert (clash.stands.listens_to, clash.other.listens_to) == (("ORDER_SUCCESS",), ("CONFIG_CHANGE",))
+    assert clash.stands.hosts == clash.other.hosts == (socket.gethostname(),)
+    assert "account is registered in turn by two deployments" in caplog.text
+
+
+async def test_one_messenger_that_changes_its_list_and_back_is_not_reported(bus: Bus) -> None:
+    observer = Clashes()
+    await bus.broker(observer=observer)
+    account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    for event_types in ([], [HippoEvent.ORDER_SUCCESS], []):
+        account.set_listeners(event_types)
+        await account.register(wait=True)
+    assert await bus.redis.llen(bus.layout.registry_changes("account")) == 4
+    await bus.listener(HippoService.SHIPPING)  # the broker is through with what was before
+    assert observer.seen == []

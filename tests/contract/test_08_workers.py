@@ -274,3 +274,22 @@ async def test_workers_of_one_messenger_wait_side_by_side(bus: Bus) -> None:
         assert sorted(job_id for recorder in recorders for job_id in recorder.ids) == sorted(ids)
 
     await eventually(done)
+
+
+async def test_a_worker_takes_no_more_than_the_bytes_it_may_hold(bus: Bus) -> None:
+    settings = bus.settings.model_copy(update={"worker_bytes": 30_000})
+    account = bus.messenger(HippoService.ACCOUNT, settings=settings)
+    await account.send_many([OrderSuccess(order_id="A" * 10_000, total=Decimal(1))] * 9, notify_self=True)
+    release = asyncio.Semaphore(0)
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.acquire()
+
+    await bus.worker(account, hold, concurrency=9)
+
+    await bus.settled("account", active=3, wait=6)
+    release.release()
+    await bus.settled("account", active=3, wait=5, completed=1)
+    for _ in range(8):
+        release.release()
+    await bus.settled("account", completed=9)

@@ -42,6 +42,9 @@ OURS = {
     "registry": "hash",
     "registry:counters": "hash",
     "registry:version": "string",
+    f"registry:changes:{SERVICE}": "list",
+    "registry:unregistered": "hash",
+    "registry:full": "string",
     "layout": "string",
     "senders": "hash",
     f"presence:{SERVICE}": "zset",
@@ -50,7 +53,7 @@ OURS = {
 }
 KEYS = {f"{queue}:{name}": right for queue in ("broker", SERVICE) for name, right in OF_A_QUEUE.items()} | OURS
 
-QUIET = ("metrics:", "rejected:", "senders")
+QUIET = ("metrics:", "rejected:", "senders", "registry:changes:", "registry:unregistered", "registry:full")
 """What nobody needs on an event's way: it is left alone, and the event goes by."""
 PERIOD = 1.0
 CALLS_OF_ONE_SYSTEM = 150

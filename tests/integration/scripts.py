@@ -142,7 +142,7 @@ class Bench:
         )
         self.redis.zadd(self.key("delayed"), {"due-1": 1})
         self.redis.hset(self.key("meta"), mapping={"max": 1000, "duration": 1000, "concurrency": 1000})
-        self.run("register", CALLS["register"](self).keys, ["account", "{}", 1])
+        self.run("register", CALLS["register"](self).keys, ["account", "{}", 1, "{}"])
         self.redis.set(self.layout.registry_version, 7)
 
 
@@ -231,11 +231,14 @@ def _reject(bench: Bench) -> Call:
 def _register(bench: Bench) -> Call:
     layout = bench.layout
     keys = (layout.registry, layout.registry_counters, layout.registry_version, layout.broker.base + "id")
-    return Call("register", keys, ("billing", '{"serviceName":"billing"}', 2))
+    own = (layout.registry_changes("billing"), layout.unregistered)
+    return Call("register", (*keys, *own), ("billing", '{"serviceName":"billing"}', 2, '{"instance":"one","host":"h"}'))
 
 
 def _presence(bench: Bench) -> Call:
-    return Call("presence", (bench.layout.presence("account"), bench.layout.registry), ("account", "one", 60_000))
+    layout = bench.layout
+    keys = (layout.presence("account"), layout.registry, layout.unregistered)
+    return Call("presence", keys, ("account", "one", 60_000))
 
 
 def _note(bench: Bench) -> Call:
@@ -254,16 +257,25 @@ def _registrations(bench: Bench) -> Call:
 
 def _standings(bench: Bench) -> Call:
     layout = bench.layout
-    queues = ("broker", "account")
-    return Call(
-        "standings", tuple(key for name in queues for key in (layout.presence(name), *layout.queue(name).all)), ()
-    )
+    keys: tuple[str, ...] = ()
+    for name in ("broker", "account"):
+        keys += (layout.presence(name), layout.registry_changes(name), *layout.queue(name).all)
+    return Call("standings", keys, ())
 
 
 def _unregister(bench: Bench) -> Call:
     layout = bench.layout
     keys = (layout.registry, layout.registry_counters, layout.registry_version, layout.broker.base + "id")
-    return Call("unregister", (*keys, layout.presence("account")), ("account",))
+    own = (layout.presence("account"), layout.registry_changes("account"), layout.unregistered)
+    of_broker = (layout.broker.scheduler, bench.key("delayed"), bench.key("events"))
+    return Call("unregister", (*keys, *own, *of_broker), ("account", "hippo.register.account", 1))
+
+
+def _sweep(bench: Bench) -> Call:
+    broker = bench.layout.broker
+    metrics = [f"{broker.base}metrics:{name}" for name in ("completed", "completed:data", "failed", "failed:data")]
+    keys = (*broker.all, broker.stalled_check, bench.layout.rejected("broker"), *metrics, bench.layout.registry)
+    return Call("sweep", keys, (1, "broker", "all", 100))
 
 
 def _cancel(bench: Bench) -> Call:
@@ -309,6 +321,16 @@ def _restore(bench: Bench) -> Call:
     return Call("restore", (*bench.layout.broker.all, bench.layout.rejected("broker")), (1, *letter))
 
 
+def _backlogs(bench: Bench) -> Call:
+    base = bench.layout.queue("account").base
+    keys = (bench.layout.full, f"{base}wait", f"{base}prioritized", f"{base}delayed")
+    return Call("backlogs", keys, (5000, "account", 0, 1, "ORDER_SUCCESS"))
+
+
+def _throttle(bench: Bench) -> Call:
+    return Call("throttle", bench.layout.broker.all, (50, 2000, ""))
+
+
 CALLS: dict[str, Callable[[Bench], Call]] = {
     "publish": _publish,
     "take": _take,
@@ -324,6 +346,7 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "registrations": _registrations,
     "standings": _standings,
     "unregister": _unregister,
+    "sweep": _sweep,
     "cancel": _cancel,
     "limit": _limit,
     "letters": _letters,
@@ -332,5 +355,7 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "redrive": _redrive,
     "discard": _discard,
     "restore": _restore,
+    "backlogs": _backlogs,
+    "throttle": _throttle,
 }
 """One call of each script, on a populated bench."""

@@ -42,14 +42,14 @@ class Operator:
         self._running.append(process)
         return process
 
-    async def run(self, *words: str, code: int = 0) -> str:
+    async def run(self, *words: str, code: int = 0, lines: int = 1) -> str:
         """What it prints: on stdout where it works, on stderr where it refuses."""
         process = await self.start(*words)
         out, err = (stream.decode() for stream in await process.communicate())
         assert process.returncode == code, err
         assert "Traceback" not in err
         if code:
-            assert err.count("\n") == 1
+            assert err.count("\n") == lines
         return err if code else out
 
     async def json(self, *words: str) -> Any:

@@ -14,7 +14,7 @@ from tests.integration.scripts import ADD, CALLS, HOUR, OPTS, TOKEN, WRONG, Benc
 STRUCTURE = tuple(key.rpartition(":")[2] for key in QueueKeys("{p}", "q").all)
 OF_THE_QUEUE = ("publish", "take", "settle", "route", "recover", "reject", "redrive", "discard", "restore")
 """The scripts that read and write all of the broker's queue."""
-EMPTY = [-1, 0, 0, 0, 0, 0, 0, -1, *[b""] * 8]
+EMPTY = [-1, 0, 0, 0, 0, 0, 0, -1, *[b""] * 11, []]
 GARBAGE = ("nan", "-nan", "inf", "-1", "1.5", "1e9", "0x10", "abc", "", " 1", "007", "99999999999999999999")
 VICTIM = "held-2"
 
@@ -198,7 +198,8 @@ async def test_standings_count_a_broken_key_as_empty(bench: Bench) -> None:
     broker, account = found
     assert broker[:7] == [-1, 3, 7, 2, 1, 1, 0]
     assert 0 <= broker[7] < HOUR
-    assert [broker[8], *broker[10:13], *broker[14:]] == [b"1", b"0", b"", b"1", b"0", b""]
+    assert broker[16:] == [b"1000", b"1000", b"1000", []]
+    assert [broker[8], *broker[10:13], *broker[14:16]] == [b"1", b"0", b"", b"1", b"0", b""]
     assert account == EMPTY
     for key in (bench.layout.presence("broker"), *bench.layout.broker.all):
         bench.spoil(key, "string" if not key.endswith((":id", ":pc", ":limiter")) else "list")
@@ -308,6 +309,7 @@ async def test_a_full_redis_refuses_a_call_as_a_whole_or_does_all_of_it(
 
 FULL_ALLOWED = (
     "cancel",
+    "sweep",
     "take",
     "settle",
     "renew",

@@ -14,6 +14,7 @@ from hippo_messenger.cli.demo import demo
 from hippo_messenger.cli.dev import dev
 from hippo_messenger.cli.events import events
 from hippo_messenger.cli.failed.group import failed
+from hippo_messenger.cli.limit import limit
 from hippo_messenger.cli.output import complain, package_version
 from hippo_messenger.cli.pause import pause, resume
 from hippo_messenger.cli.send import send
@@ -51,6 +52,7 @@ for command in (
     events,
     pause,
     resume,
+    limit,
     unregister,
     cancel,
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from hippo_messenger.cli.options import JsonOption, PrefixOption, RedisOption, opened, read_settings
@@ -11,7 +11,7 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.overview import Overview, Standing
 from hippo_messenger.settings import Settings
 
-__all__ = ["services", "standings"]
+__all__ = ["marked", "print_clashes", "services", "standings"]
 
 
 def services(redis: RedisOption = None, prefix: PrefixOption = None, as_json: JsonOption = False) -> None:
@@ -24,6 +24,7 @@ def services(redis: RedisOption = None, prefix: PrefixOption = None, as_json: Js
     if len(found) == 1:
         print(f"no service is registered under the prefix {settings.prefix}: run a broker and let one register")
     _listing(found).print()
+    print_clashes(found)
 
 
 async def standings(redis: str | None, settings: Settings, *, also: Iterable[str] = ()) -> list[Standing]:
@@ -37,7 +38,7 @@ def _listing(found: list[Standing]) -> Listing:
         titles=("queue", "listens to", ">heard", ">workers", ">waiting", ">failed"),
         rows=[
             (
-                entry.queue,
+                marked(entry),
                 ", ".join(entry.listens_to) or "–",
                 _heard(entry),
                 "?" if entry.workers is None else str(entry.workers),
@@ -48,6 +49,21 @@ def _listing(found: list[Standing]) -> Listing:
         ],
         wrapped=("listens to",),
     )
+
+
+def marked(entry: Standing) -> str:
+    """A queue's name, with what an operator should know of it first."""
+    marks = [("paused", "yellow")] if entry.paused else []
+    marks += [("full", "yellow")] if entry.is_full else []
+    marks += [("clash", "red")] if entry.clash else []
+    return " ".join([entry.queue, *(f"[{colour}]{mark}[/]" for mark, colour in marks)])
+
+
+def print_clashes(found: Sequence[Standing]) -> None:
+    """Say in a line each which services are registered in turn by two deployments."""
+    for entry in found:
+        if entry.clash is not None:
+            print(f"clash: {entry.clash}")
 
 
 def _heard(entry: Standing) -> str:

@@ -21,7 +21,8 @@ from hippo_messenger.cli.options import (
     read_settings,
 )
 from hippo_messenger.cli.output import Listing, alarming, console, duration, print_json, run
-from hippo_messenger.cli.services import standings
+from hippo_messenger.cli.services import marked, print_clashes, standings
+from hippo_messenger.limits import WorkLimits
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.queues.overview import Overview, Standing
 
@@ -50,7 +51,7 @@ def status(
     known = [service.value for service in read_catalogue(catalogue).services]
     if watch is None:
         found = run(standings(redis, settings, also=known))
-        print_json([asdict(entry) for entry in found]) if as_json else _listing(found).print()
+        print_json([asdict(entry) for entry in found]) if as_json else _print(found)
         return
 
     async def keep_looking() -> None:
@@ -66,7 +67,7 @@ async def _watch(look: Callable[[], Awaitable[list[Standing]]], *, every: float,
     if as_json or not terminal.is_terminal:
         while True:
             found = await look()
-            print_json([asdict(entry) for entry in found]) if as_json else _listing(found).print()
+            print_json([asdict(entry) for entry in found]) if as_json else _print(found)
             await asyncio.sleep(every)
     with Live(console=terminal, auto_refresh=False) as live:
         while True:
@@ -74,12 +75,21 @@ async def _watch(look: Callable[[], Awaitable[list[Standing]]], *, every: float,
             await asyncio.sleep(every)
 
 
+def _print(found: list[Standing]) -> None:
+    _listing(found).print()
+    print_clashes(found)
+
+
 def _listing(found: list[Standing]) -> Listing:
+    some_are_limited = any(_limits(entry) for entry in found)
     return Listing(
-        titles=("queue", ">waiting", ">oldest", ">active", ">delayed", ">failed", ">done/min", ">workers"),
+        titles=(
+            *("queue", ">waiting", ">oldest", ">active", ">delayed", ">failed", ">done/min", ">workers"),
+            *(("limits",) if some_are_limited else ()),
+        ),
         rows=[
             (
-                f"{entry.queue} [yellow]paused[/]" if entry.paused else entry.queue,
+                marked(entry),
                 str(entry.waiting),
                 _age(entry.oldest),
                 str(entry.active),
@@ -87,6 +97,7 @@ def _listing(found: list[Standing]) -> Listing:
                 alarming(entry.failed),
                 f"{entry.completed_per_minute:.0f}",
                 _workers(entry),
+                *((_limits(entry) or "–",) if some_are_limited else ()),
             )
             for entry in found
         ],
@@ -97,6 +108,11 @@ def _listing(found: list[Standing]) -> Listing:
 def _age(seconds: float | None) -> str:
     shown = duration(seconds)
     return f"[yellow]{shown}[/]" if seconds is not None and seconds > _OLD else shown
+
+
+def _limits(entry: Standing) -> str:
+    limits = [] if entry.limits == WorkLimits() else [str(entry.limits)]
+    return "; ".join([*limits, *([str(entry.backlog)] if entry.backlog else [])])
 
 
 def _workers(entry: Standing) -> str:

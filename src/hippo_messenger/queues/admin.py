@@ -1,4 +1,4 @@
-"""What an operator does to queues: pause, resume, unregister, cancel."""
+"""What an operator does to queues: pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hippo_messenger.queues.failures import mapped_errors
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import event_digest
 from hippo_messenger.queues.registry import Registry
-from hippo_messenger.queues.schedule import Schedule
+from hippo_messenger.queues.schedule import require_bullmq
 from hippo_messenger.settings import Settings
 
 try:
@@ -35,7 +35,7 @@ class Admin:
         """Raises:
         ConfigurationError: The `bullmq` package is not installed.
         """
-        self._schedule = Schedule(connection, settings=settings)
+        require_bullmq()
         self._connection = connection
         self._settings = settings
         self._layout = Layout(settings.prefix)
@@ -56,16 +56,6 @@ class Admin:
     async def resume(self, queue: str) -> bool:
         """Let workers take jobs again; False if the queue was not paused."""
         return await self._set_paused(queue, paused=False)
-
-    async def unregister(self, service: str) -> bool:
-        """Take a service out of the registry, with its repeat job; False if it was not registered.
-
-        It gets no new events from then on. Its queue and the jobs in it stay as they are. A messenger of it that still
-        runs registers it again.
-        """
-        was_registered = await self._registry.remove(service)
-        await self._schedule.remove(service)
-        return was_registered
 
     async def cancel(self, event_id: str) -> bool:
         """Take back an event that is still delayed, with its sender's own copy; False if none with this id is."""

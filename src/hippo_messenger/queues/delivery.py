@@ -11,11 +11,15 @@ from functools import lru_cache
 from hippo_messenger.errors import EventTooLargeError
 from hippo_messenger.registration import Registration, Retention
 
-__all__ = ["Order", "Outcome", "Parked", "QueuedJob", "Routed", "Routing", "Settled", "Taken"]
+__all__ = ["TAKE_BYTES", "Order", "Outcome", "Parked", "QueuedJob", "Routed", "Routing", "Settled", "Taken"]
 
 _REASON_LENGTH = 4096
 _COMMON_LENGTH = 1024
 """Options up to this length are remembered: most jobs of a queue have the same."""
+
+
+TAKE_BYTES = 1024 * 1024
+"""One call reads no more than that and one job: it holds Redis up for as long as it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Order:
     count: int
     lock: float
     """Seconds."""
-    max_bytes: int = 16 * 1024 * 1024
+    max_bytes: int = TAKE_BYTES
     worker: str = ""
     """Shown as the job's processor by BullMQ's tools."""
 

@@ -107,6 +107,20 @@ class Layout:
         return f"{self.prefix}:registry:version"
 
     @property
+    def full(self) -> str:
+        """JSON: event type -> full services that refuse it; for a few seconds, and only while there are any."""
+        return f"{self.prefix}:registry:full"
+
+    @property
+    def unregistered(self) -> str:
+        """Hash: service that was taken out of the registry on purpose -> when, in ms."""
+        return f"{self.prefix}:registry:unregistered"
+
+    def registry_changes(self, service: str) -> str:
+        """List: the last registrations that changed a service's entry, with when and by whom, the newest first."""
+        return f"{self.prefix}:registry:changes:{service}"
+
+    @property
     def seen(self) -> str:
         """Before the time-bucketed sets of event digests."""
         return f"{self.prefix}:seen"

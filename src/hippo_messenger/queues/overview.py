@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from hippo_messenger.backlog import BacklogLimit
+from hippo_messenger.clash import Clash, find_clash
 from hippo_messenger.errors import RedisError
+from hippo_messenger.limits import WorkLimits
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
-from hippo_messenger.queues.registry import Registry
+from hippo_messenger.queues.registry import Registry, read_changes
+from hippo_messenger.queues.throttle import read_limits
+from hippo_messenger.registration import Registration
 
 __all__ = ["Overview", "Standing", "last_minute"]
 
-_COUNTS = 8
-"""What scripts/standings.lua says of a queue before its metrics."""
+_COUNTS, _METRICS, _LIMITS = 8, 8, 3
+"""What scripts/standings.lua says of a queue, in this order, before the changes of its registration."""
 _CLIENT_NAME = re.compile(rb" name=(\S+)(?!.* cmd=cluster)")
 """Without the connection by which a cluster's client has only asked where things are."""
 
@@ -44,6 +49,17 @@ class Standing:
     failed_per_minute: float
     workers: int | None
     """Workers, or brokers, that are connected; None where Redis doesn't say."""
+    limits: WorkLimits
+    """What its workers may do together."""
+    backlog: BacklogLimit | None
+    """How many jobs may wait for the service, as it asked."""
+    clash: Clash | None
+    """Set where two deployments register the service in turn."""
+
+    @property
+    def is_full(self) -> bool:
+        """As many jobs wait as the service takes."""
+        return self.backlog is not None and self.waiting + self.delayed >= self.backlog.jobs
 
     @property
     def holds_something(self) -> bool:
@@ -71,22 +87,38 @@ class Overview:
             RedisError: It could not be read.
         """
         registered = (await self._registry.load()).by_service
-        services = sorted({*registered, *also})
-        queues = [BROKER_QUEUE, *services]
-        listens_to = [
-            (),
-            *(tuple(sorted(registered[name].listens_to)) if name in registered else () for name in services),
+        wanted: dict[str, Registration | None] = {BROKER_QUEUE: None}
+        wanted |= {service: registered.get(service) for service in sorted({*registered, *also})}
+        expected = {BROKER_QUEUE, *registered}
+        return [
+            standing
+            for standing in await self._standings(wanted)
+            if standing.queue in expected or standing.holds_something
         ]
-        keys = [key for queue in queues for key in (self._layout.presence(queue), *self._layout.queue(queue).all)]
+
+    async def standing(self, queue: str) -> Standing:
+        """How one queue stands, be its service registered or not.
+
+        Raises:
+            RedisError: It could not be read.
+        """
+        (found,) = await self._standings({queue: (await self._registry.load()).by_service.get(queue)})
+        return found
+
+    async def _standings(self, registered: Mapping[str, Registration | None]) -> list[Standing]:
+        queues = list(registered)
+        keys = [key for queue in queues for key in self._keys(queue)]
         now, found = await self._caller.call("standings", keys, (), patience=0)
         workers = await self._workers(queues)
         counts = cast("Sequence[Sequence[object]]", found)
-        standings = [
-            _standing(queue, listening, cast("int", now), words, None if workers is None else workers[queue])
-            for queue, listening, words in zip(queues, listens_to, counts, strict=True)
+        return [
+            _standing(queue, entry, cast("int", now), words, None if workers is None else workers[queue])
+            for (queue, entry), words in zip(registered.items(), counts, strict=True)
         ]
-        expected = {BROKER_QUEUE, *registered}
-        return [standing for standing in standings if standing.queue in expected or standing.holds_something]
+
+    def _keys(self, queue: str) -> tuple[str, ...]:
+        layout = self._layout
+        return layout.presence(queue), layout.registry_changes(queue), *layout.queue(queue).all
 
     async def _workers(self, queues: Sequence[str]) -> Counter[str] | None:
         """How many workers each queue has, found by the names of their connections as BullMQ's getWorkers does."""
@@ -103,13 +135,14 @@ class Overview:
 
 
 def _standing(
-    queue: str, listens_to: tuple[str, ...], now: int, words: Sequence[object], workers: int | None
+    queue: str, entry: Registration | None, now: int, words: Sequence[object], workers: int | None
 ) -> Standing:
     heard, waiting, active, delayed, completed, failed, paused, oldest = cast("Sequence[int]", words[:_COUNTS])
-    metrics = cast("Sequence[bytes]", words[_COUNTS:])
+    metrics = cast("Sequence[bytes]", words[_COUNTS : _COUNTS + _METRICS])
+    *limits, changes = words[_COUNTS + _METRICS :]
     return Standing(
         queue=queue,
-        listens_to=listens_to,
+        listens_to=() if entry is None else tuple(sorted(entry.listens_to)),
         last_heard=None if heard < 0 else heard / 1000,
         waiting=waiting,
         active=active,
@@ -121,6 +154,9 @@ def _standing(
         completed_per_minute=last_minute(now, metrics[:4]),
         failed_per_minute=last_minute(now, metrics[4:]),
         workers=workers,
+        backlog=None if entry is None else entry.backlog,
+        limits=read_limits(cast("Sequence[bytes]", limits)),
+        clash=find_clash(read_changes(cast("Sequence[bytes]", changes)), now=now / 1000),
     )
 
 

@@ -16,6 +16,7 @@ from hippo_messenger.errors import (
     QueueCorruptedError,
     RedisError,
     SendError,
+    ServiceFullError,
 )
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.layout import Layout
@@ -180,6 +181,12 @@ def _refused(publication: Publication, status: str) -> NotSentError:
             f"another service has sent an event with the id {publication.event_id}; send under an id of your own",
             event_ids=ids,
         )
+    if status.startswith("full "):
+        return ServiceFullError(
+            f"not sent: {status.removeprefix('full ')}, which listens to {publication.name}, has as many waiting jobs "
+            "as it takes; send it again later",
+            event_ids=ids,
+        )
     error = NotSentError(f"not sent: {status}", event_ids=ids)
     error.__cause__ = QueueCorruptedError(f"{status}; nothing was changed")
     return error
@@ -209,7 +216,13 @@ def _timed_out(pending: _Pending, limit: float) -> SendError:
 def _summed_up(failed: dict[str, SendError], *, of: int) -> SendError:
     first = next(iter(failed.values()))
     possibly = any(isinstance(error, PossiblySentError) for error in failed.values())
-    kind = PossiblySentError if possibly else NotSentError
+    kind = PossiblySentError if possibly else _common_kind(failed.values())
     error = kind(f"{len(failed)} of {of} events: {first}", event_ids=failed)
     error.__cause__ = first
     return error
+
+
+def _common_kind(errors: Iterable[SendError]) -> type[SendError]:
+    """What all of them are, where that says more than that they were not sent."""
+    kinds = {type(error) for error in errors}
+    return kinds.pop() if len(kinds) == 1 else NotSentError

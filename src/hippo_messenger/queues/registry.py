@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
+from hippo_messenger.clash import Change
 from hippo_messenger.errors import InvalidRegistrationError
-from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import Layout
-from hippo_messenger.registration import Registration, Registrations
+from hippo_messenger.registration import Maker, Registration, Registrations, scheduler_of
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "read_changes"]
 
 _REMEMBERED = 24 * 3600.0
 """How long (s) an instance that was not heard of again stays in the presence of its service."""
@@ -30,6 +32,7 @@ class Registry:
         self._connection = connection
         self._layout = layout
         self._caller = caller
+        self._keys = (layout.registry, layout.registry_counters, layout.registry_version, layout.broker.base + "id")
 
     async def load(self, *, patience: float | None = 0) -> Registrations:
         """Every registration, at one version. An entry that can't be read is left out, and said.
@@ -43,18 +46,19 @@ class Registry:
         return Registrations(_readable(zip(flat[::2], flat[1::2], strict=True)), version=cast("int", version))
 
     async def write(
-        self, registration: Registration, *, number: int, patience: float | None = None
+        self, registration: Registration, *, number: int, maker: Maker, patience: float | None = None
     ) -> Literal["changed", "same", "older"]:
         """Write one registration, unless one with a higher number stands there.
 
         Args:
             registration: What the service said.
             number: Of the registration job, by the broker queue's counter.
+            maker: Whose registration it is; noted where it changes something.
             patience: As for `Caller.call`.
         """
         layout = self._layout
-        keys = (layout.registry, layout.registry_counters, layout.registry_version, layout.broker.base + "id")
-        arguments = (registration.service, registration.to_wire(), number)
+        keys = (*self._keys, layout.registry_changes(registration.service), layout.unregistered)
+        arguments = (registration.service, registration.to_wire(), number, json.dumps(maker.to_wire()))
         reply = await self._caller.call("register", keys, arguments, patience=patience)
         return cast("Literal['changed', 'same', 'older']", cast("bytes", reply[0]).decode())
 
@@ -75,17 +79,62 @@ class Registry:
         counted = cast("bytes | None", known) or b""
         return int(counted) if counted.isdigit() and len(counted) <= _COUNTER_DIGITS else 0
 
-    async def note_presence(self, service: str, instance: str, *, patience: float | None) -> bool:
-        """Say that an instance is there; False when the registry doesn't know its service."""
-        keys = (self._layout.presence(service), self._layout.registry)
-        arguments = (service, instance, round(_REMEMBERED * 1000))
-        return bool((await self._caller.call("presence", keys, arguments, patience=patience))[0])
+    async def changes(self, service: str) -> list[Change]:
+        """The last registrations that changed a service's entry, the newest first."""
+        noted = await self._connection.execute("LRANGE", self._layout.registry_changes(service), 0, -1)
+        return read_changes(cast("Sequence[bytes]", noted))
 
-    async def remove(self, service: str) -> bool:
-        """Take one service out, and forget its presence; False if it was not there. Its queue stays as it is."""
+    async def backlogs(self, registrations: Registrations, *, lasting: float, patience: float | None) -> dict[str, int]:
+        """How many jobs wait for each service that has a limit; senders are refused for so many seconds where they ask.
+
+        Args:
+            registrations: Say the limits, and what each service listens to.
+            lasting: Seconds.
+            patience: As for `Caller.call`.
+        """
+        keys = [self._layout.full]
+        arguments: list[Argument] = [round(lasting * 1000)]
+        for service, limit in registrations.limits.items():
+            base = self._layout.queue(service).base
+            keys += (base + "wait", base + "prioritized", base + "delayed")
+            listens_to = registrations.by_service[service].listens_to if limit.when_full == "refuse" else ()
+            arguments += (service, limit.jobs, len(listens_to), *sorted(listens_to))
+        waiting = await self._caller.call("backlogs", keys, arguments, patience=patience)
+        return dict(zip(registrations.limits, cast("list[int]", waiting), strict=True))
+
+    async def note_presence(
+        self, service: str, instance: str, *, patience: float | None
+    ) -> Literal["known", "lost", "unregistered"]:
+        """Say that an instance is there, and learn whether the registry knows its service.
+
+        `lost` is what somebody should register again, `unregistered` what was taken out on purpose.
+        """
+        keys = (self._layout.presence(service), self._layout.registry, self._layout.unregistered)
+        arguments = (service, instance, round(_REMEMBERED * 1000))
+        reply = await self._caller.call("presence", keys, arguments, patience=patience)
+        return cast("Literal['known', 'lost', 'unregistered']", cast("bytes", reply[0]).decode())
+
+    async def unregistered(self) -> list[str]:
+        """The services that were taken out on purpose and have not registered since."""
+        names = cast("Sequence[bytes]", await self._connection.execute("HKEYS", self._layout.unregistered))
+        return sorted(name.decode(errors="replace") for name in names)
+
+    async def instances(self, service: str, *, within: float) -> int:
+        """How many messengers of a service were heard of within so many seconds."""
+        seconds, _ = cast("Sequence[bytes]", await self._connection.execute("TIME"))
+        since = (int(seconds) - within) * 1000
+        return cast("int", await self._connection.execute("ZCOUNT", self._layout.presence(service), since, "+inf"))
+
+    async def remove(self, service: str, *, events_stream: bool) -> bool:
+        """Take one service out, with its repeat job and its presence; False if it was not there.
+
+        Its queue stays as it is. Its messengers that still run take note, and don't register it again by themselves.
+        """
         layout = self._layout
-        keys = (layout.registry, layout.registry_counters, layout.registry_version, layout.broker.base + "id")
-        reply = await self._caller.call("unregister", (*keys, layout.presence(service)), (service,), patience=0)
+        own = (layout.presence(service), layout.registry_changes(service), layout.unregistered)
+        of_broker = (layout.broker.scheduler, layout.broker.base + "delayed", layout.broker.base + "events")
+        arguments = (service, scheduler_of(service), b"1" if events_stream else b"0")
+        reply = await self._caller.call("unregister", (*self._keys, *own, *of_broker), arguments, patience=0)
         return bool(reply[0])
 
     async def note_senders(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -103,6 +152,19 @@ class Registry:
             if when.isdigit():
                 found.setdefault(event_type, {})[service] = int(when) / 1000
         return found
+
+
+def read_changes(noted: Sequence[bytes]) -> list[Change]:
+    """Changes as scripts/register.lua notes them; what can't be read is left out."""
+    found = []
+    for raw in noted:
+        time_and_maker, _, registration = raw.partition(b"\n")
+        when, _, maker = time_and_maker.partition(b" ")
+        try:
+            found.append(Change(int(when) / 1000, Maker.from_wire(maker), Registration.from_wire(registration)))
+        except (InvalidRegistrationError, ValueError, RecursionError):
+            continue
+    return found
 
 
 def _readable(entries: Iterable[tuple[bytes, bytes]]) -> list[Registration]:

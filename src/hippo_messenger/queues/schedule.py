@@ -17,7 +17,7 @@ from hippo_messenger.queues.delivery import QueuedJob
 from hippo_messenger.queues.failures import mapped_errors
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.queues.registry import Registry
-from hippo_messenger.registration import REGISTRATION_JOB, Registration
+from hippo_messenger.registration import REGISTRATION_JOB, Registration, scheduler_of
 from hippo_messenger.settings import Settings
 
 try:
@@ -27,12 +27,22 @@ except ImportError:  # a service that only sends and works does without it
 
 bullmq: Any = installed_bullmq  # it ships no types
 
-__all__ = ["COUNTER_FIELD", "Schedule"]
+__all__ = ["COUNTER_FIELD", "Schedule", "require_bullmq"]
 
 COUNTER_FIELD = "registrationNumber"
 """Where a repeat job says which registration it stems from."""
 
 _log = logging.getLogger("hippo_messenger")
+
+
+def require_bullmq() -> None:
+    """Raises:
+    ConfigurationError: The `bullmq` package is not installed.
+    """
+    if bullmq is None:
+        raise ConfigurationError(
+            "a broker and its administration need the bullmq package: pip install 'hippo-service-messenger[broker]'"
+        )
 
 
 class Schedule:
@@ -46,10 +56,7 @@ class Schedule:
         """Raises:
         ConfigurationError: The `bullmq` package is not installed.
         """
-        if bullmq is None:
-            raise ConfigurationError(
-                "a broker and its administration need the bullmq package: pip install 'hippo-service-messenger[broker]'"
-            )
+        require_bullmq()
         self._connection = connection
         self._settings = settings
         self._opened: Any = None
@@ -65,7 +72,7 @@ class Schedule:
         repeat = {"every": interval, "startDate": round(time.time() * 1000) + interval}
         retention = {"age": self._settings.completed_age, "count": self._settings.completed_count}
         options = {"attempts": 1, "removeOnComplete": retention, "removeOnFail": retention}
-        scheduler = _scheduler_id(registration.service)
+        scheduler = scheduler_of(registration.service)
         async with asyncio.timeout(self._settings.call_timeout):
             with mapped_errors(maybe_executed=True):
                 queue = self._queue()
@@ -89,23 +96,13 @@ class Schedule:
     async def _off_time(self, services: Sequence[str], caller: Caller) -> list[str]:
         """The services whose next tick doesn't come within two intervals."""
         key = Layout(self._settings.prefix).broker.scheduler
-        reply = await caller.call("ticks", (key,), [_scheduler_id(service) for service in services], patience=0)
+        reply = await caller.call("ticks", (key,), [scheduler_of(service) for service in services], patience=0)
         now, due = cast("tuple[int, list[bytes]]", reply)
         interval = self._settings.registration_interval * 1000
         if abs(time.time() * 1000 - now) > interval:  # what this process made would be as far from its time
             return []
         off = [not when or not abs(float(when) - now) <= 2 * interval for when in due]
         return [service for service, is_off in zip(services, off, strict=True) if is_off]
-
-    async def remove(self, service: str) -> None:
-        """Delete the service's scheduler, if it has one.
-
-        Raises:
-            RedisError: It could not be deleted.
-        """
-        with mapped_errors(maybe_executed=True):
-            async with asyncio.timeout(self._settings.call_timeout):
-                await self._queue().removeJobScheduler(_scheduler_id(service))
 
     async def advance(self, job: QueuedJob) -> None:
         """Schedule the tick after this one; BullMQ leaves that to whoever takes the job.
@@ -131,7 +128,3 @@ class Schedule:
             connection = self._connection.bullmq_client()
             self._opened = bullmq.Queue(BROKER_QUEUE, {"connection": connection, "prefix": self._settings.prefix})
         return self._opened
-
-
-def _scheduler_id(service: str) -> str:
-    return f"{REGISTRATION_JOB}.{service}"

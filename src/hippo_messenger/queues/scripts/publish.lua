@@ -60,13 +60,32 @@ local function is_all_new()
 end
 local all_are_new = is_all_new()
 
+-- Event type -> full services that refuse it, or nil; see backlogs.lua.
+local function read_refusals()
+  local text = rpcall('GET', string.match(KEYS[1], '^[^:]*:') .. 'registry:full')
+  if type(text) ~= 'string' then return nil end
+  local fine, found = pcall(cjson.decode, text)
+  return fine and type(found) == 'table' and found or nil
+end
+local refusals = read_refusals()
+
+-- That a full service refuses what is not to be delayed, or nil; its own events don't go to it.
+local function full_service(job)
+  local services = refusals and job.delay == 0 and refusals[job.name]
+  for _, service in ipairs(type(services) == 'table' and services or {}) do
+    if own.base ~= string.match(KEYS[1], '^[^:]*:') .. service .. ':' then return 'full ' .. service end
+  end
+  return nil
+end
+
 -- Why a job can't be added, or nil; 'known' is no fault.
 local function obstacle(job)
   if job.copy_opts and own_corrupt then return own_corrupt end
   local key = job.key
-  if not key or all_are_new then return nil end
+  if not key then return nil end
+  if all_are_new then return full_service(job) end
   local held = rcall('TYPE', key).ok
-  if held == 'none' then return nil end
+  if held == 'none' then return full_service(job) end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
   if not is_same_event(key, job.data) then return 'taken' end
   -- What the lost call added may have failed meanwhile.

@@ -1,16 +1,17 @@
 --[[ Reads how some queues stand, and how long ago each one's service was heard of.
 
-  KEYS  for each queue: its presence, then its block
+  KEYS  for each queue: its presence, the changes of its registration, its block
   ARGV  1 again
   Result  {'ok', now (ms), for each queue {ms since it was heard of or -1, waiting, active, delayed, completed, failed,
           1 if paused, age (ms) of the job that is next or -1,
-          for completed, then failed: BullMQ's count, prevTS, prevCount and newest point, '' where there is none}}
+          for completed, then failed: BullMQ's count, prevTS, prevCount and newest point, '' where there is none,
+          rate limit and its period (ms) and global concurrency, '' where there is none, {changes, the newest first}}}
   Atomic  the whole. Writes nothing; a key of the wrong type counts as empty.
   Repeat  does no harm.
 ]]
 --@include queue
 
-local BLOCK = 15
+local BLOCK = 16
 
 local function size(key, wanted)
   if misfit(key, wanted) then return 0 end
@@ -38,7 +39,7 @@ end
 
 local now, standings = clock(), {}
 for first = 1, #KEYS, BLOCK do
-  local presence, queue = KEYS[first], queue_at(first + 1)
+  local presence, changes, queue = KEYS[first], KEYS[first + 1], queue_at(first + 2)
   local last = misfit(presence, 'zset') and {} or rcall('ZREVRANGE', presence, 0, 0, 'WITHSCORES')
   local standing = {
     last[2] and now - last[2] or -1,
@@ -52,6 +53,9 @@ for first = 1, #KEYS, BLOCK do
   }
   add_metrics(standing, queue, 'completed')
   add_metrics(standing, queue, 'failed')
+  local limits = misfit(queue.meta, 'hash') and {} or rcall('HMGET', queue.meta, 'max', 'duration', 'concurrency')
+  for at = 1, 3 do standing[#standing + 1] = limits[at] or '' end
+  standing[#standing + 1] = misfit(changes, 'list') and {} or rcall('LRANGE', changes, 0, -1)
   standings[#standings + 1] = standing
 end
 return {'ok', now, standings}

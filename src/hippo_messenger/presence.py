@@ -1,0 +1,63 @@
+"""Says regularly that an instance of a service is there, and registers it again should the registry be gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from hippo_messenger.queues.registry import Registry
+
+__all__ = ["Presence"]
+
+_log = logging.getLogger("hippo_messenger")
+
+
+class Presence:
+    """One instance of a service, from its first registration until it is stopped."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        service: str,
+        instance: str,
+        interval: float,
+        register_again: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._registry = registry
+        self._service = service
+        self._instance = instance
+        self._interval = interval
+        self._register_again = register_again
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, unless it has begun already."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._keep_on(), name=f"hippo-presence-{self._service}")
+
+    async def stop(self) -> None:
+        """Say it no more; may be called again."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_on(self) -> None:
+        """Until it is stopped, or the service was unregistered: then nothing is said until it registers anew."""
+        registered_just_now, was_known = True, False
+        while True:
+            try:
+                known = await self._registry.note_presence(self._service, self._instance, patience=None)
+                if known == "unregistered" and was_known:
+                    _log.warning("%s was unregistered: no new events until it calls register() again", self._service)
+                    return
+                if known == "lost" and not registered_just_now:
+                    _log.warning("the registry has lost %s; registering again", self._service)
+                    await self._register_again()
+                was_known = was_known or known == "known"
+            except Exception as error:
+                _log.warning("%s could not say that it is there: %s; trying again", self._service, error)
+            await asyncio.sleep(self._interval)
+            registered_just_now = False

@@ -1,0 +1,29 @@
+--[[ Sets what all workers of a queue may do together, where BullMQ's setGlobalRateLimit and setGlobalConcurrency have it.
+
+  KEYS  block of the queue
+  ARGV  1 again  2 how many jobs in a period ('' is no limit)  3 the period (ms)  4 how many at a time ('' is no limit)
+  Result  {'ok'} or a refusal (include/queue.lua)
+  Atomic  the whole. A worker that waits is woken where more may be taken now.
+  Repeat  does no harm.
+]]
+--@include queue
+
+local queue = queue_at(1)
+local refused = refusal(queue_misfit(queue))
+if refused then return refused end
+local function set(fields)
+  if fields[2] == '' then return end
+  rcall('HSET', queue.meta, unpack(fields))
+end
+local function clear(value, ...)
+  if value == '' then rcall('HDEL', queue.meta, ...) end
+end
+-- A full Redis refuses what sets, so that comes first.
+set({'max', ARGV[2], 'duration', ARGV[3]})
+set({'concurrency', ARGV[4]})
+clear(ARGV[2], 'max', 'duration')
+clear(ARGV[4], 'concurrency')
+if rcall('LLEN', queue.wait) > 0 or rcall('ZCARD', queue.prioritized) > 0 then
+  mark_available(queue, read_meta(queue))
+end
+return {'ok'}
