@@ -10,16 +10,19 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+from hippo_messenger.backoff import Backoff
 from hippo_messenger.backpressure import Backpressure
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.clash import find_clash
 from hippo_messenger.errors import (
     EventTooLargeError,
     InvalidRegistrationError,
+    LayoutTooNewError,
     MessengerClosedError,
     RedisError,
     UnknownServiceError,
 )
+from hippo_messenger.health import Health, Pulse
 from hippo_messenger.intake import Intake, ReceivedEvent
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
@@ -33,6 +36,7 @@ from hippo_messenger.queues.upkeep import Upkeep
 from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registrations, Retention, route
 from hippo_messenger.settings import Settings
 from hippo_messenger.shutdown import Shutdown
+from hippo_messenger.supervision import Supervision
 
 __all__ = ["HippoBroker"]
 
@@ -86,12 +90,25 @@ class HippoBroker:
             observer=self._observer,
         )
         self._backpressure = Backpressure(self._registry, settings=self._settings, observer=self._observer)
+        self._supervision = Supervision("message broker", observer=self._observer)
+        self._pulse = Pulse(limit=2 * self._settings.block_timeout)
+        self._wait_again = Backoff(first=0.05, longest=0.8)
         self._registrations = Registrations()
         self._senders_noted: dict[tuple[str, str], float] = {}
         self._told_empty = False
         self._keep = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def health(self) -> Health:
+        """Whether it routes; not ready when it has not polled its queue for twice `block_timeout`."""
+        stopped = ""
+        if self._supervision.fault is not None:
+            stopped = str(self._supervision.fault)
+        elif not self._tasks:
+            stopped = "it was stopped" if self._stopping.is_set() else "it was not started yet"
+        return self._pulse.health(stopped=stopped, redis_ok=self._connection.answers)
 
     async def start(self) -> None:
         """Connect, read the registry and begin to route.
@@ -104,19 +121,24 @@ class HippoBroker:
         await self._connection.open()
         self._registrations = await self._registry.load()
         await self._queue.show_up()
+        supervision = self._supervision
+        self._pulse.beat()
         self._tasks = [
-            asyncio.create_task(self._route_all(), name="hippo-broker"),
-            asyncio.create_task(self._upkeep.run(), name="hippo-broker-upkeep"),
-            asyncio.create_task(
-                self._schedule.keep(self._registry, caller=self._caller, observer=self._observer),
-                name="hippo-broker-schedule",
-            ),
-            asyncio.create_task(self._watch_backlogs(), name="hippo-broker-backlogs"),
+            supervision.start("routing", self._route_all),
+            supervision.start("renewing", self._upkeep.renew),
+            supervision.start("recovering", self._upkeep.recover),
+            supervision.start("schedule", self._keep_schedule),
+            supervision.start("backlogs", self._watch_backlogs),
+            supervision.watch(lambda: self.health, every=self._settings.block_timeout / 4),
         ]
         _log.info("message broker: routing on %s", self._connection.description)
 
     async def run(self) -> None:
-        """Route until SIGINT or SIGTERM, then finish the batch in hand."""
+        """Route until SIGINT or SIGTERM, then finish the batch in hand.
+
+        Raises:
+            LayoutTooNewError: A newer version of this package keeps the queues; it has stopped.
+        """
         with Shutdown() as shutdown:
             await self.start()
             try:
@@ -146,17 +168,22 @@ class HippoBroker:
 
     async def _until(self, shutdown: Shutdown) -> None:
         asked = asyncio.create_task(shutdown.asked())
-        try:
-            done, _ = await asyncio.wait([asked, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {asked}:
-                task.result()
-        finally:
-            asked.cancel()
+        gave_up = asyncio.create_task(self._supervision.gave_up())
+        await asyncio.wait([asked, gave_up], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        gave_up.cancel()
+        if self._supervision.fault is not None:
+            raise self._supervision.fault
+
+    async def _keep_schedule(self) -> None:
+        await self._schedule.keep(self._registry, caller=self._caller, observer=self._observer)
 
     async def _route_all(self) -> None:
+        await self._handle_left()
         taken = Taken()
         while not self._stopping.is_set():
             taken = await (self._handle(taken.jobs) if taken.jobs else self._next())
+            self._pulse.beat()
         await self._settle([Outcome.back(job) for job in reversed(taken.jobs)])
 
     async def _watch_backlogs(self) -> None:
@@ -164,6 +191,17 @@ class HippoBroker:
             await asyncio.sleep(self._settings.backlog_check)
             if self._registrations.limits:
                 await self._backpressure.watch()
+
+    async def _handle_left(self) -> None:
+        """After a fault, what that has left: each job by itself, so that one that can't be handled harms no other."""
+        for job in self._upkeep.held:
+            try:
+                await self._handle([job], more=False)
+            except LayoutTooNewError:
+                raise
+            except Exception as error:
+                _log.exception("a fault of the broker itself, at job %s", job.id)
+                await self._settle([Outcome.failed(job, f"a fault of the broker itself: {error!r}")])
 
     async def _next(self) -> Taken:
         """The next jobs; comes back empty when the broker stops or something may have changed."""
@@ -184,12 +222,13 @@ class HippoBroker:
     async def _wait(self, timeout: float) -> None:
         try:
             await self._queue.wait(max(timeout, 0.001))
+            self._wait_again.reset()
         except RedisError as error:
+            await asyncio.sleep(self._wait_again.next())
             self._observer.trouble(error)
-            await asyncio.sleep(0.05)
 
-    async def _handle(self, jobs: Sequence[QueuedJob]) -> Taken:
-        """Registrations first, then all events; what comes next."""
+    async def _handle(self, jobs: Sequence[QueuedJob], *, more: bool = True) -> Taken:
+        """Registrations first, then all events; what comes next, where more is to be taken."""
         events: list[ReceivedEvent] = []
         outcomes: list[Outcome] = []
         for job in jobs:
@@ -204,7 +243,7 @@ class HippoBroker:
                 else:
                     outcomes.append(decided)
         await self._settle(outcomes)
-        return await self._route(events)
+        return await self._route(events, more=more)
 
     async def _register(self, job: QueuedJob) -> Outcome:
         """Write a registration and make its repeat job anew; or, when that ticks, repair what it finds."""
@@ -256,9 +295,10 @@ class HippoBroker:
         await self._queue.settle(outcomes, self._order(count=0))
         for outcome in outcomes:
             self._upkeep.let_go(outcome.job)
+        for outcome in outcomes:
             self._observer.settled(outcome.job.name, queue=self._queue.name, outcome=outcome.kind)
 
-    async def _route(self, events: Sequence[ReceivedEvent]) -> Taken:
+    async def _route(self, events: Sequence[ReceivedEvent], *, more: bool) -> Taken:
         """Route all events, in calls of bounded size; the last one takes what comes next."""
         left = await self._hold_back(events)
         while left:
@@ -268,7 +308,7 @@ class HippoBroker:
                 )
                 return Taken()
             batch = self._bounded(left)
-            last = len(batch) == len(left) and not self._stopping.is_set()
+            last = more and len(batch) == len(left) and not self._stopping.is_set()
             routed = await self._queue.route(
                 [routing for _, routing in batch],
                 self._order() if last else self._order(count=0),
@@ -280,11 +320,14 @@ class HippoBroker:
             if routed.stale:
                 self._registrations = await self._registry.load(patience=None)
                 continue
+            for event, _ in batch:
+                self._upkeep.let_go(event.job)
+            taken = self._held(routed.taken)
             self._report(batch, routed)
             await self._note_senders(batch)
             left = left[len(batch) :]
             if last:
-                return self._held(routed.taken)
+                return taken
         return Taken()
 
     async def _hold_back(self, events: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
@@ -342,7 +385,6 @@ class HippoBroker:
 
     def _report(self, batch: Sequence[tuple[ReceivedEvent, Routing]], routed: Routed) -> None:
         for (event, routing), status in zip(batch, routed.statuses, strict=True):
-            self._upkeep.let_go(event.job)
             origin = event.envelope.source
             if status == "routed":
                 names = tuple(entry.service for entry in routing.services)

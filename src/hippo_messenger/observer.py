@@ -46,3 +46,12 @@ class Observer:
 
     def trouble(self, error: HippoError) -> None:
         """A call failed and will be tried again."""
+
+    def restarted(self, owner: str, *, loop: str, error: BaseException) -> None:
+        """A loop of a worker or broker died of a fault and is started again; `owner` is its name in the log."""
+
+    def unready(self, owner: str, *, reason: str) -> None:
+        """A worker or broker does not consume its queue, though it was started and not stopped."""
+
+    def ready(self, owner: str) -> None:
+        """It consumes its queue again."""

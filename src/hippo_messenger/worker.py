@@ -8,8 +8,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+from hippo_messenger.backoff import Backoff
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import ConfigurationError, MessengerClosedError, RedisError
+from hippo_messenger.health import Health, Pulse
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.processing import Processing, Processor
 from hippo_messenger.queues.call import Caller
@@ -18,13 +20,14 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import Queue
 from hippo_messenger.queues.upkeep import Upkeep
 from hippo_messenger.shutdown import Shutdown
+from hippo_messenger.supervision import Supervision
 
 __all__ = ["HippoWorker"]
 
 Data = TypeVar("Data", bound=EventData)
 
 _SHORTEST_WAIT = 0.001
-_PAUSE = 0.05
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 _CANCEL_TIME = 1.0
 """How long (s) a processor that was cancelled may take to notice."""
 _HAND_BACK_TIME = 5.0
@@ -78,6 +81,9 @@ class HippoWorker:
             max_stalls=settings.worker_max_stalls,
             observer=messenger.observer,
         )
+        self._supervision = Supervision(f"worker of {messenger.service}", observer=messenger.observer)
+        self._pulse = Pulse(limit=2 * settings.block_timeout)
+        self._wait_again = Backoff(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
         self._running: dict[asyncio.Task[Outcome], QueuedJob] = {}
         self._bytes = 0
         self._finished: list[Outcome] = []
@@ -89,6 +95,20 @@ class HippoWorker:
     def messenger(self) -> HippoMessenger:
         """The messenger of the service that it works for."""
         return self._messenger
+
+    @property
+    def health(self) -> Health:
+        """Whether it takes jobs; not ready when it has room and has not polled its queue for twice `block_timeout`."""
+        connection = self._messenger.connection
+        if not self._messenger.enable_workers:
+            return Health(alive=not self._stopping, last_poll_age=None, redis_ok=connection.answers)
+        stopped = ""
+        if self._supervision.fault is not None:
+            stopped = str(self._supervision.fault)
+        elif not self._tasks or self._stopping:
+            stopped = "it was stopped" if self._stopping else "it was not started yet"
+        is_full = self._room() <= 0 and not self._finished
+        return self._pulse.health(stopped=stopped, redis_ok=connection.answers, excused=is_full)
 
     def on(self, *models: type[Data]) -> Callable[[Processor[Data]], Processor[Data]]:
         """Make the decorated function the processor of these events.
@@ -120,20 +140,29 @@ class HippoWorker:
         self._processing.check()
         await self._messenger.connection.open()
         await self._queue.show_up()
+        supervision = self._supervision
+        self._pulse.beat()
         self._tasks = [
-            asyncio.create_task(self._process_all(), name=f"hippo-worker-{service}"),
-            asyncio.create_task(self._upkeep.run(), name=f"hippo-worker-{service}-upkeep"),
+            supervision.start("processing", self._process_all),
+            supervision.start("renewing", self._upkeep.renew),
+            supervision.start("recovering", self._upkeep.recover),
+            supervision.watch(lambda: self.health, every=self._messenger.settings.block_timeout / 4),
         ]
         _log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
 
     async def run(self) -> None:
-        """Start, and process until SIGINT or SIGTERM; then stop within the grace period, at a second signal at once."""
+        """Start, and process until SIGINT or SIGTERM; then stop within the grace period, at a second signal at once.
+
+        Raises:
+            LayoutTooNewError: A newer version of this package keeps the queues; it has stopped.
+        """
         with Shutdown() as shutdown:
             await self.start()
             asked = asyncio.create_task(shutdown.asked())
-            await asyncio.wait([asked, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            gave_up = asyncio.create_task(self._supervision.gave_up())
+            await asyncio.wait([asked, gave_up], return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
-            faults = [task.exception() for task in self._tasks if task.done()]
+            gave_up.cancel()
             urged = asyncio.create_task(shutdown.urged())
             stopping = asyncio.create_task(self.stop())
             await asyncio.wait([urged, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -141,9 +170,8 @@ class HippoWorker:
             if not stopping.done():
                 await self.stop(grace=0)
             await stopping
-            for fault in faults:
-                if fault is not None:
-                    raise fault
+            if self._supervision.fault is not None:
+                raise self._supervision.fault
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Take no more, let running processors finish, and put the rest back at the head of the queue.
@@ -158,7 +186,7 @@ class HippoWorker:
         await self._let_finish(self._messenger.settings.worker_grace if grace is None else grace)
         tasks, self._tasks = self._tasks, []
         if tasks:
-            processing, upkeep = tasks
+            processing = tasks[0]
             await asyncio.wait([processing], timeout=_HAND_BACK_TIME)
             if not processing.done():
                 _log.error(
@@ -166,7 +194,7 @@ class HippoWorker:
                 )
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(processing, upkeep, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         self._processing.close()
         await self._queue.leave()
 
@@ -183,21 +211,25 @@ class HippoWorker:
         """One call after the other: each settles what has finished since the last and takes what there is room for."""
         listener: asyncio.Task[bool] | None = None
         look, taken = True, Taken()
-        while not self._stopping:
-            room = self._room()
-            if self._finished or (look and room > 0):
-                taken = await self._exchange(room)
-                if room > 0:
-                    look = bool(taken.jobs) and (taken.more or len(taken.jobs) == room)
-            elif room > 0 and listener is None:
-                listener = asyncio.create_task(self._listen(taken))
-            else:
-                await self._changed.wait()
-                self._changed.clear()
-            if listener is not None and listener.done():
-                woken, listener, look = listener.result(), None, True
-                if woken and self._room() <= 0:
-                    await self._queue.wake()  # no room for it here: to another worker
+        try:
+            while not self._stopping:
+                room = self._room()
+                if self._finished or (look and room > 0):
+                    taken = await self._exchange(room)
+                    if room > 0:
+                        look = bool(taken.jobs) and (taken.more or len(taken.jobs) == room)
+                elif room > 0 and listener is None:
+                    listener = asyncio.create_task(self._listen(taken))
+                else:
+                    await self._changed.wait()
+                    self._changed.clear()
+                if listener is not None and listener.done():
+                    woken, listener, look = listener.result(), None, True
+                    if woken and self._room() <= 0:
+                        await self._queue.wake()  # no room for it here: to another worker
+        except BaseException:  # whoever goes on after a fault looks by itself, and listens anew
+            await _end(listener)
+            raise
         await self._wind_down(listener)
 
     def _room(self) -> int:
@@ -211,18 +243,24 @@ class HippoWorker:
         left = max(settings.worker_bytes - self._bytes, 1)
         order = Order(room, lock=settings.worker_lock, max_bytes=min(left, TAKE_BYTES))
         outcomes, self._finished = self._finished, []
+        statuses: Sequence[str] = ()
         if outcomes:
-            settled = await self._queue.settle(outcomes, order)
-            self._report(outcomes, settled.statuses)
-            if any(outcome.kind == "failed" for outcome in outcomes):
-                await self._pause_if_full()
-            taken = settled.taken
+            try:
+                settled = await self._queue.settle(outcomes, order)
+            except BaseException:
+                self._finished = outcomes + self._finished  # to be settled by the next call, whoever makes it
+                raise
+            statuses, taken = settled.statuses, settled.taken
         else:
             taken = await self._queue.take(order)
-        for job_id in taken.broken:
-            _log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
+        self._pulse.beat()
         for job in taken.jobs:
             self._launch(job)
+        for job_id in taken.broken:
+            _log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
+        self._report(outcomes, statuses)
+        if any(outcome.kind == "failed" for outcome in outcomes):
+            await self._pause_if_full()
         return taken
 
     def _launch(self, job: QueuedJob) -> None:
@@ -233,6 +271,8 @@ class HippoWorker:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Outcome]) -> None:
+        if self._room() <= 0:
+            self._pulse.beat()  # with no room there was nothing to poll for
         job = self._running.pop(task, None)
         if job is None:  # it was put back already
             return
@@ -247,10 +287,11 @@ class HippoWorker:
         self._changed.set()
 
     def _report(self, outcomes: Sequence[Outcome], statuses: Sequence[str]) -> None:
+        for outcome in outcomes:
+            self._upkeep.let_go(outcome.job)
         observer = self._messenger.observer
         for outcome, status in zip(outcomes, statuses, strict=True):
             job = outcome.job
-            self._upkeep.let_go(job)
             if status == "settled":
                 observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
             else:
@@ -273,10 +314,13 @@ class HippoWorker:
         if taken.due_in is not None:
             timeout = min(timeout, taken.due_in)
         try:
-            return await self._queue.wait(max(timeout, _SHORTEST_WAIT))
+            woken = await self._queue.wait(max(timeout, _SHORTEST_WAIT))
+            self._pulse.beat()
+            self._wait_again.reset()
+            return woken
         except RedisError as error:
+            await asyncio.sleep(self._wait_again.next())
             self._messenger.observer.trouble(error)
-            await asyncio.sleep(_PAUSE)
             return False
         finally:
             self._changed.set()
@@ -297,9 +341,7 @@ class HippoWorker:
 
     async def _wind_down(self, listener: asyncio.Task[bool] | None) -> None:
         """Settle what still finishes, then put the rest back, and pass on a wake-up that may have come too late."""
-        if listener is not None:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+        await _end(listener)
         returned: list[Outcome] = []
         while self._running or self._finished:
             returned += [outcome for outcome in self._finished if outcome.kind == "back"]
@@ -321,3 +363,9 @@ class HippoWorker:
                 await call
         except (TimeoutError, RedisError) as error:
             _log.error("%s: what could not be settled will be recovered as stalled: %r", self._queue.name, error)
+
+
+async def _end(listener: asyncio.Task[bool] | None) -> None:
+    if listener is not None:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)

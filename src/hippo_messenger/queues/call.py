@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from typing import cast
 
-from hippo_messenger.errors import LayoutTooNewError, QueueCorruptedError, RedisError, RedisUnavailableError
+from hippo_messenger.backoff import Backoff
+from hippo_messenger.errors import (
+    LayoutTooNewError,
+    QueueCorruptedError,
+    RedisCommandError,
+    RedisError,
+    RedisReadOnlyError,
+    RedisUnavailableError,
+)
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.script import load_script
@@ -17,7 +24,9 @@ __all__ = ["Argument", "Caller"]
 
 Argument = str | bytes | int | float
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
+_PASSING = (RedisUnavailableError, RedisReadOnlyError)
+"""What may pass by itself within a call's time: an outage, and the moment between two primaries."""
 
 _log = logging.getLogger("hippo_messenger")
 
@@ -41,7 +50,7 @@ class Caller:
             keys: What the script declares as KEYS.
             arguments: What it declares as ARGV, but the first.
             patience: Seconds for which a broken connection is mended and the call repeated; None is for ever, and
-                then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 1 s, with jitter.
+                then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 0.8 s, with jitter.
 
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; that is never waited out.
@@ -51,7 +60,7 @@ class Caller:
         deadline = None if patience is None else loop.time() + patience
         script = load_script(name)
         maybe_executed = False
-        pause = _FIRST_PAUSE
+        backoff = Backoff(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
         while True:
             try:
                 again = b"1" if maybe_executed else b"0"
@@ -62,17 +71,19 @@ class Caller:
                 if isinstance(error, LayoutTooNewError):
                     _log.error("%s: %s", name, error)
                     raise
-                if deadline is not None and (
-                    not isinstance(error, RedisUnavailableError) or loop.time() + pause >= deadline
-                ):
+                pause = backoff.next()
+                if deadline is not None and (not isinstance(error, _PASSING) or loop.time() + pause >= deadline):
                     raise
                 self._observer.trouble(error)
                 _log.warning("%s: %s; trying again", name, error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
 
 
 def _checked(reply: object) -> list[object]:
+    if not isinstance(reply, list) or not reply:
+        error = RedisCommandError(f"expected a status and a result of the script, got {reply!r:.80}")
+        error.maybe_executed = True  # whatever has garbled the reply, the script may have worked
+        raise error
     status, *rest = cast("list[object]", reply)
     if status == b"corrupt":
         raise QueueCorruptedError(f"{cast('bytes', rest[0]).decode(errors='replace')}; nothing was changed")

@@ -20,7 +20,9 @@ from hippo_messenger.errors import (
     RedisLoadingError,
     RedisPermissionError,
     RedisReadOnlyError,
+    RedisTimeoutError,
     RedisTooOldError,
+    RedisUnavailableError,
 )
 from hippo_messenger.queues.embedded import EmbeddedServer
 from hippo_messenger.queues.endpoint import Client, Endpoint, endpoint_of_client, endpoint_of_url
@@ -52,7 +54,8 @@ class Connection:
         self._settings = settings
         self._server: EmbeddedServer | None = None
         self._commands: Line | None = None
-        self._waiting: list[Line] = []
+        self._waiting: list[WaitingLine] = []
+        self._answers = True
         self._bullmq: Client | None = None
         self._opening = asyncio.Lock()
 
@@ -82,6 +85,11 @@ class Connection:
         """Where Redis is, without user and password."""
         return _EMBEDDED if self._endpoint is None else self._endpoint.description
 
+    @property
+    def answers(self) -> bool:
+        """Whether Redis has answered the last command, be it with an error."""
+        return self._answers
+
     async def open(self) -> None:
         """Connect, and look whether this Redis will do; once open it does nothing.
 
@@ -98,7 +106,7 @@ class Connection:
             RedisError: It failed.
         """
         try:
-            return await (await self._opened()).call(*words, timeout=self._settings.call_timeout, beside=beside)
+            return await self._command(await self._opened(), *words, beside=beside)
         except QueueCorruptedError as error:  # Redis doesn't say which key it is
             raise QueueCorruptedError(f"{words[1]!s}: {error}") from error.__cause__
 
@@ -111,11 +119,11 @@ class Connection:
         line = await self._opened()
         words = (len(keys), *keys, *arguments)
         try:
-            return await line.call("EVALSHA", script.sha, *words, timeout=self._settings.call_timeout)
+            return await self._command(line, "EVALSHA", script.sha, *words)
         except RedisCommandError as error:
             if "NOSCRIPT" not in str(error) and "No matching script" not in str(error):
                 raise
-        return await line.call("EVAL", script.text, *words, timeout=self._settings.call_timeout)
+        return await self._command(line, "EVAL", script.text, *words)
 
     async def waiting_line(self, *, client_name: str) -> WaitingLine:
         """A line of its own for one that waits, under a client name; it is closed with this connection.
@@ -124,9 +132,9 @@ class Connection:
             RedisError: The connection can't be opened.
         """
         await self._opened()
-        line = self._required().line(client_name=client_name)
+        line = WaitingLine(self._required().line(client_name=client_name))
         self._waiting.append(line)
-        return WaitingLine(line)
+        return line
 
     def bullmq_client(self) -> Client:
         """A client for the `bullmq` package; it is closed with this connection."""
@@ -138,13 +146,31 @@ class Connection:
         """Hang up; may be called again, and a later call opens anew."""
         commands, waiting, client, server = self._commands, self._waiting, self._bullmq, self._server
         self._commands, self._waiting, self._bullmq, self._server = None, [], None, None
-        for line in waiting if commands is None else (*waiting, commands):
+        for line in waiting:
             await line.close()
+        if commands is not None:
+            await commands.close()
+        self._answers = True
         if client is not None:
             await client.aclose()
         if server is not None:
             self._endpoint = None
             await server.close()
+
+    async def _command(self, line: Line, *words: Word, beside: str | None = None) -> object:
+        try:
+            reply = await line.call(*words, timeout=self._settings.call_timeout, beside=beside)
+        except RedisUnavailableError as error:
+            self._answers = False
+            if isinstance(error, RedisTimeoutError):
+                for waiting in self._waiting:
+                    waiting.give_up()
+            raise
+        except RedisError:
+            self._answers = True
+            raise
+        self._answers = True
+        return reply
 
     async def _opened(self) -> Line:
         if self._commands is not None:
@@ -183,6 +209,7 @@ class WaitingLine:
 
     def __init__(self, line: Line) -> None:
         self._line = line
+        self._limit: asyncio.Timeout | None = None
 
     async def block(self, *words: Word, timeout: float) -> object:
         """The reply to a blocking command, whose last argument (`timeout`, seconds) is added here.
@@ -190,7 +217,18 @@ class WaitingLine:
         Raises:
             RedisError: It failed, or the peer is dead.
         """
-        return await self._line.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                return await self._line.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
+        except TimeoutError:
+            raise RedisTimeoutError("Redis: no answer to a command beside this one; the peer may be gone") from None
+        finally:
+            self._limit = None
+
+    def give_up(self) -> None:
+        """Wait no more: the peer seems to be dead, and would be waited for until the block is over."""
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def connect(self, key: str) -> None:
         """Connect to the server that has this key, under the line's client name, though there is nothing to wait for.

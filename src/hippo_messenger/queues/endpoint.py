@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -40,6 +41,8 @@ _COPIED = frozenset({"host", "port", "path", "db", "username", "password", "cred
 """What is taken over of a caller's client, beside all that begins with `ssl`; the rest is our own."""
 _CLIENT_CONNECTIONS = 4
 _CONNECT_TIME = 3.0
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 11_000}
+"""A peer that is gone without a word is noticed after 5 + 3 × 2 s of silence, also by a connection that only waits."""
 
 
 class Endpoint(Protocol):
@@ -94,7 +97,7 @@ class ServerEndpoint:
     def _ours(self, client_name: str | None) -> dict[str, Any]:
         ours = _ours(client_name)
         if issubclass(self._kind, UnixDomainSocketConnection):
-            del ours["socket_keepalive"]
+            del ours["socket_keepalive"], ours["socket_keepalive_options"]
         return ours
 
 
@@ -224,8 +227,14 @@ def _ours(client_name: str | None) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "socket_connect_timeout": _CONNECT_TIME,
         "socket_keepalive": True,
+        "socket_keepalive_options": _keepalive(),
         "socket_timeout": None,
     }
+
+
+def _keepalive() -> dict[int, int]:
+    """The options that this platform has."""
+    return {getattr(socket, name): value for name, value in _KEEPALIVE.items() if hasattr(socket, name)}
 
 
 def _copied(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from hippo_messenger.errors import (
     RedisUnavailableError,
 )
 
-__all__ = ["FOREIGN_ERRORS", "as_redis_error", "mapped_errors"]
+__all__ = ["FOREIGN_ERRORS", "as_redis_error", "mapped_errors", "says_read_only"]
 
 FOREIGN_ERRORS = (
     foreign.RedisError,
@@ -94,6 +94,11 @@ def as_redis_error(error: Exception, *, maybe_executed: bool) -> RedisError:
     mapped = kind(f"Redis: {words}; {remedy}")
     mapped.maybe_executed = maybe_executed and _is_without_reply(error)
     return mapped
+
+
+def says_read_only(error: Exception) -> bool:
+    """Whether it is the reply of a server that takes no writes."""
+    return isinstance(error, foreign.ResponseError) and issubclass(_kind(error)[0], RedisReadOnlyError)
 
 
 def _kind(error: Exception) -> tuple[type[RedisError], str]:

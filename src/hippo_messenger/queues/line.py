@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 from hiredis import pack_command
 from redis.asyncio import ConnectionPool, RedisCluster
 
-from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error
+from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error, says_read_only
 
 __all__ = ["ClusterLine", "Line", "PooledLine", "Word"]
 
@@ -57,6 +57,10 @@ class PooledLine:
                     await connection.send_packed_command(packed)
                     # Whoever is interrupted here leaves a closed connection behind, not one with an old reply in it.
                     return cast("object", await connection.read_response())
+                except FOREIGN_ERRORS as error:
+                    if says_read_only(error):  # a primary no more: its name may lead to another one by now
+                        await connection.disconnect()
+                    raise
                 finally:
                     await self._pool.release(connection)
         except FOREIGN_ERRORS as error:

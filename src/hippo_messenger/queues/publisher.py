@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.settings import Settings
 
 __all__ = ["Publication", "Publisher"]
+
+_log = logging.getLogger("hippo_messenger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,9 @@ class Publisher:
             except BaseException as error:  # a fault of ours, or the loop's end: nobody may wait for ever
                 for pending in batch:
                     _fail(pending, PossiblySentError(repr(error), event_ids=(pending.publication.event_id,)))
-                raise
+                if not isinstance(error, Exception):
+                    raise
+                _log.exception("a fault of the publisher itself; it goes on with the next batch")
 
     def _next_batch(self) -> list[_Pending]:
         batch: list[_Pending] = []

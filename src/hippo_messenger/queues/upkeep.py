@@ -38,13 +38,8 @@ class Upkeep:
         """Renew it no more."""
         self._held.pop(job.token + job.id, None)
 
-    async def run(self) -> None:
-        """Keep on until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._renew())
-            group.create_task(self._recover())
-
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
+        """Renew the locks of what is held, three times in a lock's time, until cancelled."""
         while True:
             await asyncio.sleep(self._lock / 3)
             if not (held := self.held):
@@ -56,7 +51,8 @@ class Upkeep:
                     self._observer.lost(job.id, queue=self._queue.name)
                     _log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
 
-    async def _recover(self) -> None:
+    async def recover(self) -> None:
+        """Look for jobs whose worker died, once in a check interval, until cancelled."""
         while True:
             recovered = await self._queue.recover(interval=self._check, max_stalls=self._max_stalls)
             if recovered:

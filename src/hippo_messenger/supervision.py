@@ -1,0 +1,108 @@
+"""Keeps the loops of a worker or broker running: one that dies is started again, and nothing of it is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from hippo_messenger.backoff import Backoff
+from hippo_messenger.errors import LayoutTooNewError
+from hippo_messenger.health import Health
+from hippo_messenger.observer import Observer
+
+__all__ = ["Loop", "Supervision"]
+
+Loop = Callable[[], Awaitable[None]]
+"""Runs until it is cancelled or has nothing more to do; called again after a fault, it goes on where that left it."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_SOUND = 10.0
+"""A loop that has run for so many seconds (s) is sound again: its next fault is a first one."""
+
+_log = logging.getLogger("hippo_messenger")
+
+
+class Supervision:
+    """The loops of one owner.
+
+    A loop that ends with an error is logged with its trace, told to the observer, and started again after a pause that
+    grows from 50 ms to 2 s. Only `LayoutTooNewError` ends it for good, since no restart helps there.
+    """
+
+    def __init__(self, owner: str, *, observer: Observer) -> None:
+        """Take the name that the owner has in logs."""
+        self._owner = owner
+        self._observer = observer
+        self._fault: LayoutTooNewError | None = None
+        self._given_up = asyncio.Event()
+
+    @property
+    def fault(self) -> LayoutTooNewError | None:
+        """Why a loop has ended for good; None where none has."""
+        return self._fault
+
+    def start(self, name: str, loop: Loop) -> asyncio.Task[None]:
+        """Run a loop in a task of its own, which ends when the loop returns, is cancelled, or has given up."""
+        return asyncio.create_task(self._keep(name, loop), name=f"hippo-{self._owner}-{name}".replace(" ", "-"))
+
+    def watch(self, health: Callable[[], Health], *, every: float) -> asyncio.Task[None]:
+        """Look at the owner's health every so many seconds, and say when it stops being ready, and when it is again."""
+        return self.start("watch", lambda: self._watch(health, every))
+
+    async def gave_up(self) -> None:
+        """Returns when a loop has ended for good."""
+        await self._given_up.wait()
+
+    async def _keep(self, name: str, loop: Loop) -> None:
+        backoff = Backoff(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        while True:
+            started = time.monotonic()
+            try:
+                await loop()
+                return
+            except LayoutTooNewError as error:
+                _log.error("%s: its %s has stopped for good: %s", self._owner, name, error)
+                self._fault = error
+                self._given_up.set()
+                return
+            except asyncio.CancelledError as error:
+                if _is_cancelled():
+                    raise
+                fault: BaseException = error  # of something that the loop waited for, not of the loop
+            except Exception as error:
+                fault = error
+            _log.error("%s: its %s died of a fault and is started again", self._owner, name, exc_info=fault)
+            self._tell(partial(self._observer.restarted, self._owner, loop=name, error=fault))
+            if time.monotonic() - started > _SOUND:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
+
+    async def _watch(self, health: Callable[[], Health], every: float) -> None:
+        was_ready = True
+        while True:
+            await asyncio.sleep(every)
+            found = health()
+            if found.ready == was_ready:
+                continue
+            was_ready = found.ready
+            if found.ready:
+                _log.warning("%s: consumes its queue again", self._owner)
+                self._tell(partial(self._observer.ready, self._owner))
+            else:
+                _log.error("%s: does not consume its queue: %s", self._owner, found.reason)
+                self._tell(partial(self._observer.unready, self._owner, reason=found.reason))
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        """An observer that raises may have been the fault: it must not end the supervision too."""
+        try:
+            call()
+        except Exception:
+            _log.exception("%s: its observer raised", self._owner)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
