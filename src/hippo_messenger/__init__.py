@@ -93,6 +93,9 @@ from hippo_messenger.errors import (
     UnknownEventTypeError,
     UnknownServiceError,
 )
+from hippo_messenger.health import (
+    Health,
+)
 from hippo_messenger.job import (
     HippoJob,
 )
@@ -152,6 +155,7 @@ __all__ = [
     "EventType",
     "EventValidationError",
     "FieldError",
+    "Health",
     "HippoBroker",
     "HippoError",
     "HippoEvent",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio.subprocess import DEVNULL
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -16,38 +15,11 @@ from hippo_messenger.errors import SendError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.settings import Settings
-from tests.conftest import free_port
 from tests.contract.bus import Bus
+from tests.contract.outages import MortalServer
 from tests.eventually import eventually
 
 EVENTS = 1500
-
-
-class MortalServer:
-    """A server that is killed and comes back at the same place, with all that it had accepted."""
-
-    def __init__(self, program: str, directory: Path) -> None:
-        self._port = free_port()
-        keep = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-        self._words = (program, "--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(directory), *keep)
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(*self._words, stdout=DEVNULL)
-        await eventually(self._listens)
-
-    async def kill(self) -> None:
-        self._process.kill()
-        await self._process.wait()
-
-    async def _listens(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError:
-            return False
-        writer.close()
-        await writer.wait_closed()
-        return True
 
 
 async def send_until_accepted(sender: HippoMessenger, number: int) -> str:
