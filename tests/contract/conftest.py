@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from hippo_messenger.settings import Settings
+from tests.contract.bus import Bus
+from tests.contract.outages import MortalServer
 
 
 @pytest.fixture
@@ -22,3 +27,19 @@ def settings(prefix: str) -> Settings:
         broker_stall_check=0.4,
         unknown_type_delay=0.1,
     )
+
+
+@pytest.fixture
+async def mortal_server(server_binary: str, tmp_path: Path) -> AsyncIterator[MortalServer]:
+    """A server of the test's own that it starts and kills."""
+    server = MortalServer(server_binary, tmp_path)
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+async def mortal_bus(mortal_server: MortalServer, settings: Settings) -> AsyncIterator[Bus]:
+    """On that server, which is started by the test."""
+    bus = Bus(mortal_server.url, settings)
+    yield bus
+    await bus.close()

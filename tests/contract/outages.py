@@ -36,8 +36,9 @@ class MortalServer:
         await eventually(self._listens)
 
     async def kill(self) -> None:
-        self._process.kill()
-        await self._process.wait()
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
     async def _listens(self) -> bool:
         try:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
-from hippo_messenger.settings import Settings
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
 from tests.contract.outages import Listening, MortalServer, System
@@ -138,26 +136,22 @@ async def test_connected_but_not_consuming_is_noticed_and_passes(
 
 @pytest.mark.chaos
 async def test_without_redis_nobody_is_ready_and_afterwards_both_are(
-    server_binary: str, tmp_path: Path, settings: Settings
+    mortal_server: MortalServer, mortal_bus: Bus
 ) -> None:
-    server = MortalServer(server_binary, tmp_path)
-    await server.start()
-    bus = Bus(server.url, settings)
-    system = await System.started(bus)
+    await mortal_server.start()
+    system = await System.started(mortal_bus)
 
-    await server.kill()
+    await mortal_server.kill()
 
     async def unready() -> None:
         for health in (system.worker.health, system.broker.health):
             assert (health.alive, health.redis_ok, health.reason) == (True, False, "Redis gives no answer")
 
     await eventually(unready)
-    await server.start()
+    await mortal_server.start()
     await system.works()
     assert system.worker.health.ready
     assert system.broker.health.ready
-    await bus.close()
-    await server.kill()
 
 
 async def test_a_worker_that_has_no_room_needs_not_poll(bus: Bus) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import SendError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.messenger import HippoMessenger
-from hippo_messenger.settings import Settings
 from tests.contract.bus import Bus
 from tests.contract.outages import MortalServer
 from tests.eventually import eventually
@@ -34,17 +32,16 @@ async def send_until_accepted(sender: HippoMessenger, number: int) -> str:
 
 @pytest.mark.chaos
 async def test_redis_killed_under_load_loses_nothing_that_was_accepted(
-    server_binary: str, tmp_path: Path, settings: Settings
+    mortal_server: MortalServer, mortal_bus: Bus
 ) -> None:
+    server, bus = mortal_server, mortal_bus
     processed: Counter[str] = Counter()
 
     async def process(job: HippoJob[EventData]) -> None:
         await asyncio.sleep(0.002)
         processed[job.id] += 1
 
-    server = MortalServer(server_binary, tmp_path)
     await server.start()
-    bus = Bus(server.url, settings)
     for _ in range(2):
         await bus.broker()
     account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
@@ -74,5 +71,3 @@ async def test_redis_killed_under_load_loses_nothing_that_was_accepted(
     assert len(set(ids)) == EVENTS
     # A job that ran while Redis was away may run again; the router's copies are one each all the same.
     assert not await bus.failed("account")
-    await bus.close()
-    await server.kill()

@@ -1,0 +1,148 @@
+"""Redis answers, but with errors: it loads, is busy, is full, or has forgotten all. Nobody gives up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
+from hippo_messenger.errors import NotSentError, RedisLoadingError, RedisOutOfMemoryError
+from hippo_messenger.settings import Settings
+from tests.conftest import StartServer
+from tests.contract.bus import Bus
+from tests.contract.outages import MortalServer, System, order
+from tests.eventually import eventually
+
+
+@pytest.fixture
+async def own_bus(start_server: StartServer, settings: Settings) -> AsyncIterator[Bus]:
+    """On a server of its own, which it may treat badly."""
+    bus = Bus(start_server(), settings)
+    yield bus
+    await bus.close()
+
+
+@pytest.mark.chaos
+async def test_scripts_that_are_forgotten_at_any_moment_are_sent_again(own_bus: Bus) -> None:
+    system = await System.started(own_bus)
+    flushed = 0
+
+    async def flush() -> None:
+        nonlocal flushed
+        while True:
+            await own_bus.redis.script_flush()
+            flushed += 1
+            await asyncio.sleep(0.001)
+
+    flushing = asyncio.create_task(flush())
+    for _ in range(10):
+        await asyncio.gather(*(system.send() for _ in range(50)))
+    await system.works()
+    flushing.cancel()
+
+    assert flushed > 10
+    assert set(system.processed.values()) == {1}
+    assert await own_bus.count("broker", "failed") == await own_bus.count("account", "failed") == 0
+
+
+@pytest.mark.chaos
+async def test_after_a_flush_of_everything_services_register_again_and_events_travel(own_bus: Bus) -> None:
+    system = await System.started(own_bus)
+
+    await own_bus.redis.flushall()
+
+    await system.works()
+    assert await own_bus.redis.hkeys(own_bus.layout.registry) == [b"account"]
+
+
+@pytest.mark.chaos
+async def test_a_full_redis_takes_no_event_and_says_so_and_when_it_has_room_again_all_goes_on(own_bus: Bus) -> None:
+    system = await System.started(own_bus)
+    waiting = [await system.send() for _ in range(20)]
+
+    await own_bus.redis.config_set("maxmemory", 1)
+    with pytest.raises(NotSentError, match="not sent") as caught:
+        await own_bus.messenger(HippoService.ORDER).send(order(1))
+    assert isinstance(caught.value.__cause__, RedisOutOfMemoryError)
+    # What is there already is worked off all the same, which is how a full Redis gets room.
+    await own_bus.redis.config_set("maxmemory", 0)
+
+    await system.works()
+    assert {system.processed[event_id] for event_id in waiting} == {1}
+
+
+@pytest.mark.chaos
+async def test_a_worker_on_a_full_redis_settles_what_it_has_and_takes_no_harm(own_bus: Bus) -> None:
+    system = await System.started(own_bus)
+    before = await own_bus.count("account", "completed")
+    await own_bus.redis.hset(own_bus.queue("account").base + "meta", "paused", 1)
+    ids = await system.account.send_many([order(number) for number in range(10)], notify_self=True)
+    system.sent += ids
+
+    await own_bus.redis.config_set("maxmemory", 1)
+    await own_bus.redis.hdel(own_bus.queue("account").base + "meta", "paused")
+    await eventually(system.done, timeout=20)
+    await own_bus.redis.config_set("maxmemory", 0)
+
+    await own_bus.settled("account", completed=before + 10)
+    assert {system.processed[event_id] for event_id in ids} == {1}
+
+
+@pytest.mark.chaos
+async def test_a_script_of_somebody_that_never_ends_is_waited_out(own_bus: Bus) -> None:
+    own_bus.settings = own_bus.settings.model_copy(update={"call_timeout": 1.0})
+    await own_bus.redis.config_set("lua-time-limit", 100)
+    system = await System.started(own_bus)
+    somebody: Any = redis.asyncio.Redis.from_url(own_bus.url, socket_timeout=60)
+    endless = asyncio.create_task(somebody.eval("while true do end", 0))
+
+    await system.observer.met(RedisLoadingError)
+    with pytest.raises(NotSentError, match="busy") as caught:
+        await system.sender.send(order(1), event_id="while-redis-is-busy")
+    assert isinstance(caught.value.__cause__, RedisLoadingError)
+    await own_bus.redis.script_kill()
+
+    with pytest.raises(redis.exceptions.ResponseError):
+        await endless
+    await somebody.aclose()
+    await system.works()
+    assert "while-redis-is-busy" not in system.processed
+
+
+@pytest.mark.chaos
+async def test_a_redis_that_loads_its_data_is_waited_out(mortal_server: MortalServer, mortal_bus: Bus) -> None:
+    await mortal_server.start("--appendonly", "no")
+    system = await System.started(mortal_bus)
+    await mortal_bus.redis.mset({f"filler-{number}": "x" for number in range(2000)})
+    await mortal_bus.redis.save()
+    await mortal_server.kill()
+
+    # Every key takes a millisecond to load, and commands are answered meanwhile.
+    slowly = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+    await mortal_server.start("--appendonly", "no", *slowly)
+
+    await system.observer.met(RedisLoadingError)
+    await system.works()
+
+
+@pytest.mark.chaos
+async def test_a_redis_that_comes_back_empty_gets_its_registrations_again(
+    mortal_server: MortalServer, mortal_bus: Bus
+) -> None:
+    await mortal_server.start("--appendonly", "no")
+    system = await System.started(mortal_bus)
+    await mortal_bus.listener(HippoService.BILLING, HippoEvent.ORDER_SUCCESS)
+
+    await mortal_server.kill()
+    await mortal_server.start("--appendonly", "no")
+
+    await system.works()
+
+    async def known() -> None:
+        assert set(await mortal_bus.redis.hkeys(mortal_bus.layout.registry)) == {b"account", b"billing"}
+
+    await eventually(known)
