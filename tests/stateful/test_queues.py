@@ -1,0 +1,357 @@
+"""The scripts of the queues beside a model of the contract, through any steps: one state a job, nothing lost or twice.
+
+Replies get lost and calls are repeated at once or much later, locks run out, two workers believe to have one job,
+brokers route by a registry that has moved on; after every step all states and counts are compared.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from hippo_messenger.queues.call import Argument
+from tests.integration.scripts import ADD, HOUR, OPTS, Bench, order, outcome, taken_ids
+from tests.stateful.model import MOST_STALLS, Held, ModelQueue, ModelSystem
+from tests.thorough import FACTOR, IS_THOROUGH
+
+SERVICES = ("account", "shipping")
+QUEUES = ("broker", "order", *SERVICES)
+OUTCOMES = ("completed", "failed", "retry", "retry later", "later", "back")
+_queue = st.sampled_from(QUEUES)
+_most = st.integers(0, 3)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A call that was made and whose reply was lost, and what the model says to its repetition."""
+
+    queue: str
+    token: str
+    most: int
+    run: Callable[[], list[Any]]
+    expect: Callable[[], list[str]] = field(default=list)
+
+
+class Queues(RuleBasedStateMachine):
+    """Every step is done by the scripts and by the model."""
+
+    held = Bundle("held")
+    lost = Bundle("lost")
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.bench = Bench(url, f"{{t-{secrets.token_hex(6)}}}")
+        self.model = ModelSystem({name: ModelQueue() for name in QUEUES})
+        self.tokens = 0
+        self.events = 0
+        self.version = 7
+        self.bench.redis.set(self.bench.layout.registry_version, self.version)
+
+    def teardown(self) -> None:
+        self.bench.redis.delete(*self.bench.redis.keys(f"{self.bench.layout.prefix}:*"))
+        self.bench.redis.close()
+
+    # --- events come in ---
+
+    @rule(
+        known=st.none() | st.integers(0, 20),
+        kind=st.sampled_from(("plain", "plain", "lifo", "urgent", "less urgent", "delayed")),
+        copy=st.booleans(),
+        repeats=st.integers(0, 2),
+    )
+    def publish(self, known: int | None, kind: str, copy: bool, repeats: int) -> None:
+        if known is None or known >= self.events:
+            known, self.events = self.events, self.events + 1
+        job_id = f"event-{known}"
+        priority = {"urgent": 1, "less urgent": 5}.get(kind, 0)
+        delay, lifo = HOUR if kind == "delayed" else 0, kind == "lifo"
+        for number in range(repeats + 1):
+            words = ADD(job_id, delay=delay, priority=priority, lifo=lifo, copy=OPTS if copy else "")
+            keys = (*self._keys("broker"), *self._keys("order"), self.bench.layout.seen)
+            reply = self.bench.run("publish", keys, [1, 600_000, *words], again=number > 0)
+            status = self.model.publish(
+                job_id, delayed=delay > 0, priority=priority, lifo=lifo, copy=copy, again=number > 0
+            )
+            assert reply == [b"ok", job_id.encode(), status.encode()]
+
+    # --- workers ---
+
+    @rule(target=held, queue=_queue, most=st.integers(1, 3))
+    def take(self, queue: str, most: int) -> Any:
+        token = self._token()
+        self._wake(queue)
+        return self._taken(queue, token, self._take(queue, token, most)(), self.model.queues[queue].take(token, most))
+
+    @rule(target=lost, queue=_queue, most=st.integers(1, 3))
+    def take_and_lose_the_reply(self, queue: str, most: int) -> Repeat:
+        token = self._token()
+        self._wake(queue)
+        self._take(queue, token, most)()
+        self.model.queues[queue].take(token, most)
+        return Repeat(queue, token, most, self._take(queue, token, most, again=True))
+
+    @rule(
+        target=held,
+        endings=st.lists(st.tuples(held, st.sampled_from(OUTCOMES)), min_size=1, max_size=4),
+        most=_most,
+    )
+    def settle(self, endings: list[tuple[Held, str]], most: int) -> Any:
+        queue, token = endings[0][0].queue, self._token()
+        ours = self._of_one_queue(queue, endings)
+        reply = self._settle(queue, token, ours, most)()
+        assert texts(reply[2]) == self.model.settle(queue, ours)
+        return self._taken(queue, token, reply, self.model.queues[queue].take(token, most))
+
+    @rule(
+        target=lost,
+        endings=st.lists(st.tuples(held, st.sampled_from(OUTCOMES)), min_size=1, max_size=4),
+        most=_most,
+    )
+    def settle_and_lose_the_reply(self, endings: list[tuple[Held, str]], most: int) -> Repeat:
+        queue, token = endings[0][0].queue, self._token()
+        ours = self._of_one_queue(queue, endings)
+        self._settle(queue, token, ours, most)()
+        self.model.settle(queue, ours)
+        self.model.queues[queue].take(token, most)
+        return Repeat(
+            queue,
+            token,
+            most,
+            self._settle(queue, token, ours, most, again=True),
+            lambda: self.model.settle(queue, ours),
+        )
+
+    @rule(target=held, call=consumes(lost))
+    def repeat(self, call: Repeat) -> Any:
+        """Whatever has happened in between."""
+        reply = call.run()
+        statuses = call.expect()
+        assert texts(reply[2] if len(reply) > 2 else []) == statuses
+        assert set(statuses) <= {"lost"}
+        expected = self.model.queues[call.queue].take_again(call.token, call.most)
+        return self._taken(call.queue, call.token, reply, expected)
+
+    # --- brokers ---
+
+    @rule(
+        target=held,
+        events=st.lists(held, min_size=1, max_size=4),
+        listeners=st.sets(st.sampled_from(SERVICES)),
+        most=_most,
+    )
+    def route(self, events: list[Held], listeners: set[str], most: int) -> Any:
+        events, services, token = self._of_the_broker(events), sorted(listeners), self._token()
+        if not events:
+            return multiple()
+        reply = self._route(events, services, token, most)()
+        assert texts(reply[2]) == self.model.route(events, services)
+        assert reply[3] == []
+        return self._taken("broker", token, reply, self.model.queues["broker"].take(token, most))
+
+    @rule(
+        target=lost,
+        events=st.lists(held, min_size=1, max_size=4),
+        listeners=st.sets(st.sampled_from(SERVICES)),
+        most=_most,
+    )
+    def route_and_lose_the_reply(self, events: list[Held], listeners: set[str], most: int) -> Any:
+        events, services, token = self._of_the_broker(events), sorted(listeners), self._token()
+        if not events:
+            return multiple()
+        self._route(events, services, token, most)()
+        self.model.route(events, services)
+        self.model.queues["broker"].take(token, most)
+        again = self._route(events, services, token, most, again=True)
+        return Repeat("broker", token, most, again, lambda: self.model.route(events, services))
+
+    @rule(events=st.lists(held, min_size=1, max_size=3), most=_most)
+    def route_by_a_registry_that_has_moved_on(self, events: list[Held], most: int) -> None:
+        events = self._of_the_broker(events)
+        if events:
+            call = self._route(events, list(SERVICES), self._token(), most)
+            self.version += 1
+            self.bench.redis.set(self.bench.layout.registry_version, self.version)
+            assert call() == [b"stale", self.version]
+
+    # --- time passes ---
+
+    @rule(one=held)
+    def lock_runs_out(self, one: Held) -> None:
+        self.bench.redis.delete(self.bench.key(f"{one.id}:lock", queue=one.queue))
+        self.model.queues[one.queue].locks.pop(one.id, None)
+
+    @rule(some=st.lists(held, min_size=1, max_size=4, unique=True))
+    def renew(self, some: list[Held]) -> None:
+        queue = some[0].queue
+        ours = [one for one in some if one.queue == queue]
+        words = [word for one in ours for word in (one.id, one.token)]
+        reply = self.bench.run("renew", self._keys(queue), [30_000, *words])
+        model = self.model.queues[queue]
+        kept = [one for one in ours if model.locks.get(one.id) == one.token]
+        model.suspects -= {one.id for one in kept}
+        assert texts(reply[1]) == [one.id for one in ours if one not in kept]
+
+    @rule(queue=_queue, again=st.booleans())
+    def recover(self, queue: str, again: bool) -> None:
+        keys = self.bench.layout.queue(queue)
+        self.bench.redis.delete(keys.stalled_check)
+        call = ("recover", (*keys.all, keys.stalled_check, keys.scheduler), [1, MOST_STALLS, 60_000])
+        found = texts(self.bench.run(*call)[1])
+        model = self.model.queues[queue]
+        assert set(found) == model.stalled
+        assert len(found) == len(model.stalled)
+        model.recover(found)
+        if again:
+            assert self.bench.run(*call, again=True)[1] == []
+
+    @rule(queue=_queue, count=st.integers(1, 2))
+    def delays_end(self, queue: str, count: int) -> None:
+        model = self.model.queues[queue]
+        for job_id in [job_id for job_id in model.delayed if job_id not in model.due][:count]:
+            model.due.append(job_id)
+            self.bench.redis.zadd(self.bench.key("delayed", queue=queue), {job_id: len(model.due)})
+
+    # --- people ---
+
+    @rule(queue=_queue)
+    def pause(self, queue: str) -> None:
+        self.bench.redis.hset(self.bench.key("meta", queue=queue), "paused", 1)
+        self.bench.redis.delete(self.bench.key("marker", queue=queue))
+        self.model.queues[queue].paused = True
+
+    @precondition(lambda self: any(queue.paused for queue in self.model.queues.values()))
+    @rule()
+    def resume(self) -> None:
+        for queue, model in self.model.queues.items():
+            self.bench.redis.hdel(self.bench.key("meta", queue=queue), "paused")
+            self.bench.redis.zadd(self.bench.key("marker", queue=queue), {"0": 0})
+            model.paused = False
+
+    # --- what must be so after every step ---
+
+    @invariant()
+    def every_queue_is_as_the_model_says(self) -> None:
+        for name, model in self.model.queues.items():
+            found = self._states(name)
+            assert found["wait"] == model.wait, name
+            assert found["active"] == model.active, name
+            assert found["prioritized"] == [job_id for _, _, job_id in model.prioritized], name
+            for state in ("delayed", "completed", "failed"):
+                assert sorted(found[state]) == sorted(getattr(model, state)), (name, state)
+            everywhere = [job_id for state in found.values() for job_id in state]
+            assert sorted(everywhere) == sorted(model.jobs), f"{name}: each job is in exactly one state"
+
+    @invariant()
+    def every_job_is_counted_and_locked_as_the_model_says(self) -> None:
+        for name, model in self.model.queues.items():
+            pipeline = self.bench.redis.pipeline(transaction=False)
+            for job_id in model.jobs:
+                key = self.bench.key(job_id, queue=name)
+                pipeline.hmget(key, "atm", "ats", "stc").get(f"{key}:lock").hexists(key, "defa")
+            replies = pipeline.execute()
+            for at, (job_id, job) in enumerate(model.jobs.items()):
+                counts, lock, gives_up = replies[3 * at : 3 * at + 3]
+                assert [int(count or 0) for count in counts] == [job.made, job.started, job.stalls], (name, job_id)
+                assert (lock.decode() if lock else None) == model.locks.get(job_id), (name, job_id)
+                assert bool(gives_up) == job.gives_up, (name, job_id)
+
+    @invariant()
+    def who_waits_for_work_is_woken(self) -> None:
+        """Where a job waits and may be taken the marker is there, or an idle worker would sleep on."""
+        for name, model in self.model.queues.items():
+            if (model.wait or model.prioritized) and not model.paused:
+                assert self.bench.redis.zscore(self.bench.key("marker", queue=name), "0") is not None, name
+
+    # --- calls ---
+
+    def _take(self, queue: str, token: str, most: int, *, again: bool = False) -> Callable[[], list[Any]]:
+        return lambda: self.bench.run("take", self._keys(queue), order(most, token=token), again=again)
+
+    def _settle(
+        self, queue: str, token: str, endings: list[tuple[Held, str]], most: int, *, again: bool = False
+    ) -> Callable[[], list[Any]]:
+        words: list[Argument] = order(most, token=token)
+        for held, ending in endings:
+            number = {"failed": 1, "retry later": HOUR, "later": HOUR}.get(ending, 0)
+            kind, value = ending.split(" ", maxsplit=1)[0], "{}" if ending == "completed" else "why"
+            words += outcome(kind, held.id, token=held.token, value=value, number=number)
+        return lambda: self.bench.run("settle", self._keys(queue), words, again=again)
+
+    def _route(
+        self, events: list[Held], services: list[str], token: str, most: int, *, again: bool = False
+    ) -> Callable[[], list[Any]]:
+        keys = [*self._keys("broker"), self.bench.layout.registry_version, self.bench.layout.seen]
+        words: list[Argument] = [*order(most, token=token), self.version, 600_000, "", "", len(services)]
+        for service in services:
+            keys += self._keys(service)
+            words += [service, OPTS]
+        words += [len(services), *range(1, len(services) + 1), "{}", len(events)]
+        for event in events:
+            words += [event.id, event.token, event.id, event.id, ""]
+        return lambda: self.bench.run("route", keys, words, again=again)
+
+    def _taken(self, queue: str, token: str, reply: list[Any], expected: list[str]) -> Any:
+        assert texts(taken_ids(reply[1])) == expected
+        return multiple(*(Held(queue, job_id, token) for job_id in expected))
+
+    def _wake(self, queue: str) -> None:
+        """As a worker that has waited: it has used the marker up."""
+        self.bench.redis.zpopmin(self.bench.key("marker", queue=queue))
+
+    def _states(self, queue: str) -> dict[str, list[str]]:
+        pipeline = self.bench.redis.pipeline(transaction=False)
+        for name in ("wait", "active"):
+            pipeline.lrange(self.bench.key(name, queue=queue), 0, -1)
+        for name in ("prioritized", "delayed", "completed", "failed"):
+            pipeline.zrange(self.bench.key(name, queue=queue), 0, -1)
+        wait, active, *sets = [texts(reply) for reply in pipeline.execute()]
+        names = ("prioritized", "delayed", "completed", "failed")
+        return {"wait": wait[::-1], "active": active[::-1], **dict(zip(names, sets, strict=True))}
+
+    def _of_one_queue(self, queue: str, endings: list[tuple[Held, str]]) -> list[tuple[Held, str]]:
+        """Each job once: what a worker says twice of one job is another matter."""
+        unique = {held.id: (held, ending) for held, ending in endings if held.queue == queue}
+        return list(unique.values())
+
+    def _of_the_broker(self, events: list[Held]) -> list[Held]:
+        return list({event.id: event for event in events if event.queue == "broker"}.values())
+
+    def _keys(self, queue: str) -> tuple[str, ...]:
+        return self.bench.layout.queue(queue).all
+
+    def _token(self) -> str:
+        self.tokens += 1
+        return f"token-{self.tokens}"
+
+
+def texts(values: Any) -> list[str]:
+    return [value.decode() for value in values]
+
+
+def test_the_scripts_do_what_the_contract_says_through_any_steps(redis_server: str) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: Queues(redis_server),
+        settings=settings(
+            max_examples=100 * FACTOR,
+            stateful_step_count=50,
+            derandomize=not IS_THOROUGH,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
