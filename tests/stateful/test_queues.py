@@ -34,6 +34,9 @@ QUEUES = ("broker", "order", *SERVICES)
 OUTCOMES = ("completed", "failed", "retry", "retry later", "later", "back")
 _queue = st.sampled_from(QUEUES)
 _most = st.integers(0, 3)
+_pick = st.integers(0, 47)
+_picks = st.lists(_pick, min_size=1, max_size=4)
+_endings = st.lists(st.tuples(_pick, st.sampled_from(OUTCOMES)), min_size=1, max_size=4)
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,14 @@ class Repeat:
 class Queues(RuleBasedStateMachine):
     """Every step is done by the scripts and by the model."""
 
-    held = Bundle("held")
     lost = Bundle("lost")
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self.bench = Bench(url, f"{{t-{secrets.token_hex(6)}}}")
         self.model = ModelSystem({name: ModelQueue() for name in QUEUES})
+        self.believed: list[Held] = []
+        """What some worker has, or believes to have."""
         self.tokens = 0
         self.events = 0
         self.version = 7
@@ -91,11 +95,11 @@ class Queues(RuleBasedStateMachine):
 
     # --- workers ---
 
-    @rule(target=held, queue=_queue, most=st.integers(1, 3))
-    def take(self, queue: str, most: int) -> Any:
+    @rule(queue=_queue, most=st.integers(1, 3))
+    def take(self, queue: str, most: int) -> None:
         token = self._token()
         self._wake(queue)
-        return self._taken(queue, token, self._take(queue, token, most)(), self.model.queues[queue].take(token, most))
+        self._taken(queue, token, self._take(queue, token, most)(), self.model.queues[queue].take(token, most))
 
     @rule(target=lost, queue=_queue, most=st.integers(1, 3))
     def take_and_lose_the_reply(self, queue: str, most: int) -> Repeat:
@@ -105,26 +109,16 @@ class Queues(RuleBasedStateMachine):
         self.model.queues[queue].take(token, most)
         return Repeat(queue, token, most, self._take(queue, token, most, again=True))
 
-    @rule(
-        target=held,
-        endings=st.lists(st.tuples(held, st.sampled_from(OUTCOMES)), min_size=1, max_size=4),
-        most=_most,
-    )
-    def settle(self, endings: list[tuple[Held, str]], most: int) -> Any:
-        queue, token = endings[0][0].queue, self._token()
-        ours = self._of_one_queue(queue, endings)
+    @rule(queue=_queue, endings=_endings, most=_most)
+    def settle(self, queue: str, endings: list[tuple[int, str]], most: int) -> None:
+        ours, token = self._ending(queue, endings), self._token()
         reply = self._settle(queue, token, ours, most)()
         assert texts(reply[2]) == self.model.settle(queue, ours)
-        return self._taken(queue, token, reply, self.model.queues[queue].take(token, most))
+        self._taken(queue, token, reply, self.model.queues[queue].take(token, most))
 
-    @rule(
-        target=lost,
-        endings=st.lists(st.tuples(held, st.sampled_from(OUTCOMES)), min_size=1, max_size=4),
-        most=_most,
-    )
-    def settle_and_lose_the_reply(self, endings: list[tuple[Held, str]], most: int) -> Repeat:
-        queue, token = endings[0][0].queue, self._token()
-        ours = self._of_one_queue(queue, endings)
+    @rule(target=lost, queue=_queue, endings=_endings, most=_most)
+    def settle_and_lose_the_reply(self, queue: str, endings: list[tuple[int, str]], most: int) -> Repeat:
+        ours, token = self._ending(queue, endings), self._token()
         self._settle(queue, token, ours, most)()
         self.model.settle(queue, ours)
         self.model.queues[queue].take(token, most)
@@ -136,41 +130,31 @@ class Queues(RuleBasedStateMachine):
             lambda: self.model.settle(queue, ours),
         )
 
-    @rule(target=held, call=consumes(lost))
-    def repeat(self, call: Repeat) -> Any:
+    @rule(call=consumes(lost))
+    def repeat(self, call: Repeat) -> None:
         """Whatever has happened in between."""
         reply = call.run()
         statuses = call.expect()
         assert texts(reply[2] if len(reply) > 2 else []) == statuses
         assert set(statuses) <= {"lost"}
         expected = self.model.queues[call.queue].take_again(call.token, call.most)
-        return self._taken(call.queue, call.token, reply, expected)
+        self._taken(call.queue, call.token, reply, expected)
 
     # --- brokers ---
 
-    @rule(
-        target=held,
-        events=st.lists(held, min_size=1, max_size=4),
-        listeners=st.sets(st.sampled_from(SERVICES)),
-        most=_most,
-    )
-    def route(self, events: list[Held], listeners: set[str], most: int) -> Any:
-        events, services, token = self._of_the_broker(events), sorted(listeners), self._token()
+    @rule(picks=_picks, listeners=st.sets(st.sampled_from(SERVICES)), most=_most)
+    def route(self, picks: list[int], listeners: set[str], most: int) -> None:
+        events, services, token = self._picked("broker", picks), sorted(listeners), self._token()
         if not events:
-            return multiple()
+            return
         reply = self._route(events, services, token, most)()
         assert texts(reply[2]) == self.model.route(events, services)
         assert reply[3] == []
-        return self._taken("broker", token, reply, self.model.queues["broker"].take(token, most))
+        self._taken("broker", token, reply, self.model.queues["broker"].take(token, most))
 
-    @rule(
-        target=lost,
-        events=st.lists(held, min_size=1, max_size=4),
-        listeners=st.sets(st.sampled_from(SERVICES)),
-        most=_most,
-    )
-    def route_and_lose_the_reply(self, events: list[Held], listeners: set[str], most: int) -> Any:
-        events, services, token = self._of_the_broker(events), sorted(listeners), self._token()
+    @rule(target=lost, picks=_picks, listeners=st.sets(st.sampled_from(SERVICES)), most=_most)
+    def route_and_lose_the_reply(self, picks: list[int], listeners: set[str], most: int) -> Any:
+        events, services, token = self._picked("broker", picks), sorted(listeners), self._token()
         if not events:
             return multiple()
         self._route(events, services, token, most)()
@@ -179,10 +163,9 @@ class Queues(RuleBasedStateMachine):
         again = self._route(events, services, token, most, again=True)
         return Repeat("broker", token, most, again, lambda: self.model.route(events, services))
 
-    @rule(events=st.lists(held, min_size=1, max_size=3), most=_most)
-    def route_by_a_registry_that_has_moved_on(self, events: list[Held], most: int) -> None:
-        events = self._of_the_broker(events)
-        if events:
+    @rule(picks=_picks, most=_most)
+    def route_by_a_registry_that_has_moved_on(self, picks: list[int], most: int) -> None:
+        if events := self._picked("broker", picks):
             call = self._route(events, list(SERVICES), self._token(), most)
             self.version += 1
             self.bench.redis.set(self.bench.layout.registry_version, self.version)
@@ -190,15 +173,27 @@ class Queues(RuleBasedStateMachine):
 
     # --- time passes ---
 
-    @rule(one=held)
-    def lock_runs_out(self, one: Held) -> None:
+    @rule(queue=_queue, picks=_picks)
+    def locks_run_out(self, queue: str, picks: list[int]) -> None:
+        for one in self._picked(queue, picks):
+            self._lose_lock(one)
+
+    @rule(queue=_queue, picks=_picks)
+    def a_worker_dies(self, queue: str, picks: list[int]) -> None:
+        """And two checks later its jobs are with somebody else; it may be a worker that only was away for long."""
+        for one in self._picked(queue, picks):
+            self._lose_lock(one)
+        for _ in range(2):
+            self.recover(queue, again=False)
+        self.take(queue, most=2)
+
+    def _lose_lock(self, one: Held) -> None:
         self.bench.redis.delete(self.bench.key(f"{one.id}:lock", queue=one.queue))
         self.model.queues[one.queue].locks.pop(one.id, None)
 
-    @rule(some=st.lists(held, min_size=1, max_size=4, unique=True))
-    def renew(self, some: list[Held]) -> None:
-        queue = some[0].queue
-        ours = [one for one in some if one.queue == queue]
+    @rule(queue=_queue, picks=_picks)
+    def renew(self, queue: str, picks: list[int]) -> None:
+        ours = self._picked(queue, picks)
         words = [word for one in ours for word in (one.id, one.token)]
         reply = self.bench.run("renew", self._keys(queue), [30_000, *words])
         model = self.model.queues[queue]
@@ -305,9 +300,9 @@ class Queues(RuleBasedStateMachine):
             words += [event.id, event.token, event.id, event.id, ""]
         return lambda: self.bench.run("route", keys, words, again=again)
 
-    def _taken(self, queue: str, token: str, reply: list[Any], expected: list[str]) -> Any:
+    def _taken(self, queue: str, token: str, reply: list[Any], expected: list[str]) -> None:
         assert texts(taken_ids(reply[1])) == expected
-        return multiple(*(Held(queue, job_id, token) for job_id in expected))
+        self.believed += [Held(queue, job_id, token) for job_id in expected]
 
     def _wake(self, queue: str) -> None:
         """As a worker that has waited: it has used the marker up."""
@@ -323,13 +318,16 @@ class Queues(RuleBasedStateMachine):
         names = ("prioritized", "delayed", "completed", "failed")
         return {"wait": wait[::-1], "active": active[::-1], **dict(zip(names, sets, strict=True))}
 
-    def _of_one_queue(self, queue: str, endings: list[tuple[Held, str]]) -> list[tuple[Held, str]]:
-        """Each job once: what a worker says twice of one job is another matter."""
-        unique = {held.id: (held, ending) for held, ending in endings if held.queue == queue}
-        return list(unique.values())
+    def _picked(self, queue: str, picks: list[int]) -> list[Held]:
+        """Some of what is believed to be held in a queue, each job once; mostly of jobs that somebody has indeed."""
+        ours = [held for held in self.believed if held.queue == queue]
+        contested = [held for held in ours if held.id in self.model.queues[queue].active]
+        chosen = [(contested if number % 8 and contested else ours)[number // 8 :] for number in picks]
+        return list({some[0].id: some[0] for some in chosen if some}.values())
 
-    def _of_the_broker(self, events: list[Held]) -> list[Held]:
-        return list({event.id: event for event in events if event.queue == "broker"}.values())
+    def _ending(self, queue: str, endings: list[tuple[int, str]]) -> list[tuple[Held, str]]:
+        picked = self._picked(queue, [number for number, _ in endings])
+        return list(zip(picked, (ending for _, ending in endings), strict=False))
 
     def _keys(self, queue: str) -> tuple[str, ...]:
         return self.bench.layout.queue(queue).all
