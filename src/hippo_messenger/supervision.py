@@ -85,7 +85,7 @@ class Supervision:
         while True:
             await asyncio.sleep(every)
             found = health()
-            if found.ready == was_ready:
+            if found.ready == was_ready or not found.alive:  # who was stopped is not to consume
                 continue
             was_ready = found.ready
             if found.ready:

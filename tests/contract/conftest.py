@@ -10,6 +10,7 @@ import pytest
 from hippo_messenger.settings import Settings
 from tests.contract.bus import Bus
 from tests.contract.outages import MortalServer
+from tests.contract.processes import Fleet, fleet_of
 
 
 @pytest.fixture
@@ -43,3 +44,10 @@ async def mortal_bus(mortal_server: MortalServer, settings: Settings) -> AsyncIt
     bus = Bus(mortal_server.url, settings)
     yield bus
     await bus.close()
+
+
+@pytest.fixture
+async def fleet(bus: Bus) -> AsyncIterator[Fleet]:
+    """Processes of the test's own; those that still run at the end are killed."""
+    async with fleet_of(bus) as fleet:
+        yield fleet

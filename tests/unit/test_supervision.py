@@ -107,7 +107,9 @@ async def test_who_stops_consuming_is_reported_once_and_so_is_who_consumes_again
 ) -> None:
     observer = Listening()
     supervision = Supervision("worker of account", observer=observer)
+    stopped = Health(alive=False, last_poll_age=1, redis_ok=True, reason="it was stopped")
     healths = [Health(alive=True, last_poll_age=1, redis_ok=True, reason=reason) for reason in ("", "old", "old", "")]
+    healths.insert(0, stopped)
 
     def health() -> Health:
         return healths.pop(0) if len(healths) > 1 else healths[0]
