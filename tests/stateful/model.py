@@ -131,6 +131,11 @@ class ModelQueue:
         self.suspects = set(self.active)
 
     @property
+    def waits(self) -> bool:
+        """Whether a take may bring something."""
+        return bool(self.wait or self.prioritized or self.due)
+
+    @property
     def stalled(self) -> set[str]:
         """What the next check puts back."""
         return {job_id for job_id in self.suspects if job_id not in self.locks and job_id in self.active}
@@ -157,13 +162,15 @@ class ModelSystem:
     queues: dict[str, ModelQueue]
     seen: set[str] = field(default_factory=set)
 
-    def publish(self, job_id: str, *, delayed: bool, priority: int, lifo: bool, copy: bool, again: bool) -> str:
-        broker, own = self.queues["broker"], self.queues["order"]
+    def publish(
+        self, queue: str, job_id: str, *, delayed: bool, priority: int, lifo: bool, copy: bool, again: bool
+    ) -> str:
+        found, own = self.queues[queue], self.queues["order"]
         status = "added"
-        if job_id in broker.jobs:
-            status = "failed" if job_id in broker.failed and not again else "known"
+        if job_id in found.jobs:
+            status = "failed" if job_id in found.failed and not again else "known"
         else:
-            broker.add(job_id, delayed=delayed, priority=priority, lifo=lifo)
+            found.add(job_id, delayed=delayed, priority=priority, lifo=lifo)
         if copy and status != "failed" and job_id not in own.jobs and self._is_fresh(f"{job_id}self"):
             own.add(job_id, delayed=delayed, priority=priority, lifo=False)
         return status

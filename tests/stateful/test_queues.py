@@ -32,7 +32,18 @@ from tests.thorough import FACTOR, IS_THOROUGH
 SERVICES = ("account", "shipping")
 QUEUES = ("broker", "order", *SERVICES)
 OUTCOMES = ("completed", "failed", "retry", "retry later", "later", "back")
-_queue = st.sampled_from(QUEUES)
+KINDS = {
+    "plain": (0, 0, False),
+    "lifo": (0, 0, True),
+    "urgent": (0, 1, False),
+    "low": (0, 5, False),
+    "delayed": (HOUR, 0, False),
+}
+"""Delay, priority, and whether it goes to the head of the line."""
+OPTIONS = 3
+"""Where `ADD` has a job's options."""
+_at = st.integers(0, 11)
+_jobs = st.lists(st.tuples(st.integers(0, 60), st.sampled_from((*["plain"] * 4, *KINDS))), min_size=1, max_size=4)
 _most = st.integers(0, 3)
 _pick = st.integers(0, 47)
 _picks = st.lists(_pick, min_size=1, max_size=4)
@@ -72,52 +83,60 @@ class Queues(RuleBasedStateMachine):
 
     # --- events come in ---
 
-    @rule(
-        known=st.none() | st.integers(0, 20),
-        kind=st.sampled_from(("plain", "plain", "lifo", "urgent", "less urgent", "delayed")),
-        copy=st.booleans(),
-        repeats=st.integers(0, 2),
-    )
-    def publish(self, known: int | None, kind: str, copy: bool, repeats: int) -> None:
-        if known is None or known >= self.events:
-            known, self.events = self.events, self.events + 1
-        job_id = f"event-{known}"
-        priority = {"urgent": 1, "less urgent": 5}.get(kind, 0)
-        delay, lifo = HOUR if kind == "delayed" else 0, kind == "lifo"
+    @rule(queue=st.sampled_from(QUEUES), jobs=_jobs, copy=st.booleans(), repeats=st.integers(0, 2))
+    def publish(self, queue: str, jobs: list[tuple[int, str]], copy: bool, repeats: int) -> None:
+        copy = copy and queue != "order"
+        ids = [f"event-{number if number < self.events else self.events + at}" for at, (number, _) in enumerate(jobs)]
+        self.events += len(jobs)
         for number in range(repeats + 1):
-            words = ADD(job_id, delay=delay, priority=priority, lifo=lifo, copy=OPTS if copy else "")
-            keys = (*self._keys("broker"), *self._keys("order"), self.bench.layout.seen)
-            reply = self.bench.run("publish", keys, [1, 600_000, *words], again=number > 0)
-            status = self.model.publish(
-                job_id, delayed=delay > 0, priority=priority, lifo=lifo, copy=copy, again=number > 0
-            )
-            assert reply == [b"ok", job_id.encode(), status.encode()]
+            again, words, expected = number > 0, list[Argument](), [b"ok"]
+            for job_id, (_, kind) in zip(ids, jobs, strict=True):
+                delay, priority, lifo = KINDS[kind]
+                job = list(ADD(job_id, delay=delay, priority=priority, lifo=lifo, copy=OPTS if copy else ""))
+                job[OPTIONS] = '{"lifo":true}' if lifo else OPTS
+                words += job
+                status = self.model.publish(
+                    queue, job_id, delayed=delay > 0, priority=priority, lifo=lifo, copy=copy, again=again
+                )
+                expected += [job_id.encode(), status.encode()]
+            keys = (*self._keys(queue), *self._keys("order"), self.bench.layout.seen)
+            assert self.bench.run("publish", keys, [1, 600_000, *words], again=again) == expected
 
     # --- workers ---
 
-    @rule(queue=_queue, most=st.integers(1, 3))
-    def take(self, queue: str, most: int) -> None:
+    @precondition(lambda self: self._somewhere("waits"))
+    @rule(at=_at, most=st.integers(1, 3))
+    def take(self, at: int, most: int) -> None:
+        self._take_from(self._where("waits", at), most)
+
+    def _take_from(self, queue: str, most: int) -> None:
         token = self._token()
         self._wake(queue)
         self._taken(queue, token, self._take(queue, token, most)(), self.model.queues[queue].take(token, most))
 
-    @rule(target=lost, queue=_queue, most=st.integers(1, 3))
-    def take_and_lose_the_reply(self, queue: str, most: int) -> Repeat:
+    @precondition(lambda self: self._somewhere("waits"))
+    @rule(target=lost, at=_at, most=st.integers(1, 3))
+    def take_and_lose_the_reply(self, at: int, most: int) -> Repeat:
+        queue = self._where("waits", at)
         token = self._token()
         self._wake(queue)
         self._take(queue, token, most)()
         self.model.queues[queue].take(token, most)
         return Repeat(queue, token, most, self._take(queue, token, most, again=True))
 
-    @rule(queue=_queue, endings=_endings, most=_most)
-    def settle(self, queue: str, endings: list[tuple[int, str]], most: int) -> None:
+    @precondition(lambda self: self._somewhere("active"))
+    @rule(at=_at, endings=_endings, most=_most)
+    def settle(self, at: int, endings: list[tuple[int, str]], most: int) -> None:
+        queue = self._where("active", at)
         ours, token = self._ending(queue, endings), self._token()
         reply = self._settle(queue, token, ours, most)()
         assert texts(reply[2]) == self.model.settle(queue, ours)
         self._taken(queue, token, reply, self.model.queues[queue].take(token, most))
 
-    @rule(target=lost, queue=_queue, endings=_endings, most=_most)
-    def settle_and_lose_the_reply(self, queue: str, endings: list[tuple[int, str]], most: int) -> Repeat:
+    @precondition(lambda self: self._somewhere("active"))
+    @rule(target=lost, at=_at, endings=_endings, most=_most)
+    def settle_and_lose_the_reply(self, at: int, endings: list[tuple[int, str]], most: int) -> Repeat:
+        queue = self._where("active", at)
         ours, token = self._ending(queue, endings), self._token()
         self._settle(queue, token, ours, most)()
         self.model.settle(queue, ours)
@@ -142,6 +161,7 @@ class Queues(RuleBasedStateMachine):
 
     # --- brokers ---
 
+    @precondition(lambda self: self.model.queues["broker"].active)
     @rule(picks=_picks, listeners=st.sets(st.sampled_from(SERVICES)), most=_most)
     def route(self, picks: list[int], listeners: set[str], most: int) -> None:
         events, services, token = self._picked("broker", picks), sorted(listeners), self._token()
@@ -152,6 +172,7 @@ class Queues(RuleBasedStateMachine):
         assert reply[3] == []
         self._taken("broker", token, reply, self.model.queues["broker"].take(token, most))
 
+    @precondition(lambda self: self.model.queues["broker"].active)
     @rule(target=lost, picks=_picks, listeners=st.sets(st.sampled_from(SERVICES)), most=_most)
     def route_and_lose_the_reply(self, picks: list[int], listeners: set[str], most: int) -> Any:
         events, services, token = self._picked("broker", picks), sorted(listeners), self._token()
@@ -163,6 +184,7 @@ class Queues(RuleBasedStateMachine):
         again = self._route(events, services, token, most, again=True)
         return Repeat("broker", token, most, again, lambda: self.model.route(events, services))
 
+    @precondition(lambda self: self.model.queues["broker"].active)
     @rule(picks=_picks, most=_most)
     def route_by_a_registry_that_has_moved_on(self, picks: list[int], most: int) -> None:
         if events := self._picked("broker", picks):
@@ -173,26 +195,32 @@ class Queues(RuleBasedStateMachine):
 
     # --- time passes ---
 
-    @rule(queue=_queue, picks=_picks)
-    def locks_run_out(self, queue: str, picks: list[int]) -> None:
+    @precondition(lambda self: self._somewhere("active"))
+    @rule(at=_at, picks=_picks)
+    def locks_run_out(self, at: int, picks: list[int]) -> None:
+        queue = self._where("active", at)
         for one in self._picked(queue, picks):
             self._lose_lock(one)
 
-    @rule(queue=_queue, picks=_picks)
-    def a_worker_dies(self, queue: str, picks: list[int]) -> None:
+    @precondition(lambda self: self._somewhere("active"))
+    @rule(at=_at, picks=_picks)
+    def a_worker_dies(self, at: int, picks: list[int]) -> None:
         """And two checks later its jobs are with somebody else; it may be a worker that only was away for long."""
+        queue = self._where("active", at)
         for one in self._picked(queue, picks):
             self._lose_lock(one)
         for _ in range(2):
-            self.recover(queue, again=False)
-        self.take(queue, most=2)
+            self._recover(queue)
+        self._take_from(queue, most=2)
 
     def _lose_lock(self, one: Held) -> None:
         self.bench.redis.delete(self.bench.key(f"{one.id}:lock", queue=one.queue))
         self.model.queues[one.queue].locks.pop(one.id, None)
 
-    @rule(queue=_queue, picks=_picks)
-    def renew(self, queue: str, picks: list[int]) -> None:
+    @precondition(lambda self: self._somewhere("active"))
+    @rule(at=_at, picks=_picks)
+    def renew(self, at: int, picks: list[int]) -> None:
+        queue = self._where("active", at)
         ours = self._picked(queue, picks)
         words = [word for one in ours for word in (one.id, one.token)]
         reply = self.bench.run("renew", self._keys(queue), [30_000, *words])
@@ -201,8 +229,12 @@ class Queues(RuleBasedStateMachine):
         model.suspects -= {one.id for one in kept}
         assert texts(reply[1]) == [one.id for one in ours if one not in kept]
 
-    @rule(queue=_queue, again=st.booleans())
-    def recover(self, queue: str, again: bool) -> None:
+    @precondition(lambda self: self._somewhere("active"))
+    @rule(at=_at, again=st.booleans())
+    def recover(self, at: int, again: bool) -> None:
+        self._recover(self._where("active", at), again=again)
+
+    def _recover(self, queue: str, *, again: bool = False) -> None:
         keys = self.bench.layout.queue(queue)
         self.bench.redis.delete(keys.stalled_check)
         call = ("recover", (*keys.all, keys.stalled_check, keys.scheduler), [1, MOST_STALLS, 60_000])
@@ -214,8 +246,10 @@ class Queues(RuleBasedStateMachine):
         if again:
             assert self.bench.run(*call, again=True)[1] == []
 
-    @rule(queue=_queue, count=st.integers(1, 2))
-    def delays_end(self, queue: str, count: int) -> None:
+    @precondition(lambda self: self._somewhere("delayed"))
+    @rule(at=_at, count=st.integers(1, 2))
+    def delays_end(self, at: int, count: int) -> None:
+        queue = self._where("delayed", at)
         model = self.model.queues[queue]
         for job_id in [job_id for job_id in model.delayed if job_id not in model.due][:count]:
             model.due.append(job_id)
@@ -223,7 +257,7 @@ class Queues(RuleBasedStateMachine):
 
     # --- people ---
 
-    @rule(queue=_queue)
+    @rule(queue=st.sampled_from(QUEUES))
     def pause(self, queue: str) -> None:
         self.bench.redis.hset(self.bench.key("meta", queue=queue), "paused", 1)
         self.bench.redis.delete(self.bench.key("marker", queue=queue))
@@ -322,8 +356,16 @@ class Queues(RuleBasedStateMachine):
         """Some of what is believed to be held in a queue, each job once; mostly of jobs that somebody has indeed."""
         ours = [held for held in self.believed if held.queue == queue]
         contested = [held for held in ours if held.id in self.model.queues[queue].active]
-        chosen = [(contested if number % 8 and contested else ours)[number // 8 :] for number in picks]
-        return list({some[0].id: some[0] for some in chosen if some}.values())
+        some = [(contested if number % 8 and contested else ours) for number in picks]
+        return list({held.id: held for held in map(_chosen, some, picks) if held}.values())
+
+    def _somewhere(self, what: str) -> bool:
+        return any(getattr(queue, what) for queue in self.model.queues.values())
+
+    def _where(self, what: str, at: int) -> str:
+        """One of the queues that have it."""
+        found = [name for name, queue in self.model.queues.items() if getattr(queue, what)]
+        return found[at % len(found)]
 
     def _ending(self, queue: str, endings: list[tuple[int, str]]) -> list[tuple[Held, str]]:
         picked = self._picked(queue, [number for number, _ in endings])
@@ -335,6 +377,10 @@ class Queues(RuleBasedStateMachine):
     def _token(self) -> str:
         self.tokens += 1
         return f"token-{self.tokens}"
+
+
+def _chosen(among: list[Held], number: int) -> Held | None:
+    return among[number // 8 % len(among)] if among else None
 
 
 def texts(values: Any) -> list[str]:
