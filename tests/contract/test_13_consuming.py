@@ -79,8 +79,8 @@ async def test_a_broker_whose_loop_dies_goes_on_and_each_event_arrives_once(bus:
         await bus.settled("account", wait=30 * number)
 
     assert observer.restarts
-    for service in ("account", "billing"):
-        assert await bus.job_ids(service) == sorted(ids)
+    for name in ("account", "billing"):
+        assert await bus.job_ids(name) == sorted(ids)
     assert await bus.count("broker", "active") == await bus.count("broker", "failed") == 0
 
 

@@ -33,6 +33,7 @@ PROGRAMS = {
     ],
     "delayed_and_priority.py": ["no priority\npriority 1\npriority 10\nlater\n"],
     "first_event.py": ["shipping A-1 for 12.30, said order"],
+    "idempotent_processor.py": ["called 2 times, 1 invoice"],
     "notify_self.py": ["order A-2: 5", "vat = 7"],
     "own_catalogue.py": ["Deprecated: send SOLD.", '"receiptId":"R-1"', "receiptId: required", "got ***"],
     "retries.py": ["flaky: attempt 3", "broken: attempt 3", "completed: 2\nfailed: 2\nretry: 4\n"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -66,9 +66,11 @@ class Queues(RuleBasedStateMachine):
 
     lost = Bundle("lost")
 
-    def __init__(self, url: str) -> None:
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(url, f"{{t-{secrets.token_hex(6)}}}")
+        self.bench = Bench(self.url, f"{{t-{secrets.token_hex(6)}}}")
         self.model = ModelSystem({name: ModelQueue() for name in QUEUES})
         self.believed: list[Held] = []
         """What some worker has, or believes to have."""
@@ -388,8 +390,11 @@ def texts(values: Any) -> list[str]:
 
 
 def test_the_scripts_do_what_the_contract_says_through_any_steps(redis_server: str) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Queues(redis_server),
+    class Here(Queues):
+        url = redis_server
+
+    run_state_machine_as_test(
+        Here,
         settings=settings(
             max_examples=100 * FACTOR,
             stateful_step_count=50,
