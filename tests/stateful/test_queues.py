@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, settings
@@ -40,7 +41,7 @@ KINDS = {
     "delayed": (HOUR, 0, False),
 }
 """Delay, priority, and whether it goes to the head of the line."""
-OPTIONS = 3
+OPTIONS = 1
 """Where `ADD` has a job's options."""
 _at = st.integers(0, 11)
 _jobs = st.lists(st.tuples(st.integers(0, 60), st.sampled_from((*["plain"] * 4, *KINDS))), min_size=1, max_size=4)
@@ -317,10 +318,12 @@ class Queues(RuleBasedStateMachine):
         self, queue: str, token: str, endings: list[tuple[Held, str]], most: int, *, again: bool = False
     ) -> Callable[[], list[Any]]:
         words: list[Argument] = order(most, token=token)
-        for held, ending in endings:
+        for (ending, holder), run in groupby(endings, lambda one: (one[1], one[0].token)):
             number = {"failed": 1, "retry later": HOUR, "later": HOUR}.get(ending, 0)
             kind, value = ending.split(" ", maxsplit=1)[0], "{}" if ending == "completed" else "why"
-            words += outcome(kind, held.id, token=held.token, value=value, number=number)
+            ids = [held.id for held, _ in run]
+            *head, _, _ = outcome(kind, "", token=holder, value=value, number=number)
+            words += [*head, len(ids), *ids]
         return lambda: self.bench.run("settle", self._keys(queue), words, again=again)
 
     def _route(
@@ -331,9 +334,10 @@ class Queues(RuleBasedStateMachine):
         for service in services:
             keys += self._keys(service)
             words += [service, OPTS]
-        words += [len(services), *range(1, len(services) + 1), "{}", len(events)]
-        for event in events:
-            words += [event.id, event.token, event.id, event.id, ""]
+        words += [1, len(services), *range(1, len(services) + 1), "{}"]
+        for holder, run in groupby(events, lambda event: event.token):
+            ids = [event.id for event in run]
+            words += [1, holder, "", len(ids), *(word for job_id in ids for word in (job_id, "", job_id))]
         return lambda: self.bench.run("route", keys, words, again=again)
 
     def _taken(self, queue: str, token: str, reply: list[Any], expected: list[str]) -> None:
