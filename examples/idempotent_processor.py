@@ -1,4 +1,4 @@
-"""A processor that bears to be called twice with one event: it notes the event's id in the transaction of its effect."""
+"""A processor that bears to be called twice with one event: it notes the event's id together with its effect."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ from hippo_messenger.queues.throttle import Throttle
 from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registration, Retention
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
+from hippo_messenger.supervision import Supervision
 
 __all__ = ["HippoMessenger"]
 
@@ -107,6 +108,7 @@ class HippoMessenger:
             instance=self._instance,
             interval=self._settings.presence_interval,
             register_again=self._publish_registration,
+            supervision=Supervision(f"messenger of {self._service}", observer=self._observer),
         )
         self._removal = Removal(self._registry, layout, caller=caller, settings=self._settings)
         self._rejections = Rejections(caller, layout, settings=self._settings)

@@ -48,7 +48,7 @@ class Observer:
         """A call failed and will be tried again."""
 
     def restarted(self, owner: str, *, loop: str, error: BaseException) -> None:
-        """A loop of a worker or broker died of a fault and is started again; `owner` is its name in the log."""
+        """A loop of a worker, broker or messenger died of a fault and is started again; `owner` is as in the log."""
 
     def unready(self, owner: str, *, reason: str) -> None:
         """A worker or broker does not consume its queue, though it was started and not stopped."""

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from hippo_messenger.errors import LayoutTooNewError, RedisError, SendError
 from hippo_messenger.queues.registry import Registry
+from hippo_messenger.supervision import Supervision
 
 __all__ = ["Presence"]
 
@@ -24,18 +26,20 @@ class Presence:
         instance: str,
         interval: float,
         register_again: Callable[[], Awaitable[object]],
+        supervision: Supervision,
     ) -> None:
         self._registry = registry
         self._service = service
         self._instance = instance
         self._interval = interval
         self._register_again = register_again
+        self._supervision = supervision
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, unless it has begun already."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._keep_on(), name=f"hippo-presence-{self._service}")
+            self._task = self._supervision.start("presence", self._keep_on)
 
     async def stop(self) -> None:
         """Say it no more; may be called again."""
@@ -57,7 +61,9 @@ class Presence:
                     _log.warning("the registry has lost %s; registering again", self._service)
                     await self._register_again()
                 was_known = was_known or known == "known"
-            except Exception as error:
+            except LayoutTooNewError:
+                raise
+            except (RedisError, SendError) as error:
                 _log.warning("%s could not say that it is there: %s; trying again", self._service, error)
             await asyncio.sleep(self._interval)
             registered_just_now = False

@@ -1,4 +1,4 @@
-"""Keeps the loops of a worker or broker running: one that dies is started again, and nothing of it is silent."""
+"""Keeps the loops of a worker, broker or messenger running: one that dies is started again, and never silently."""
 
 from __future__ import annotations
 

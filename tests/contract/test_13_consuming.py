@@ -9,6 +9,7 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.errors import HippoError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
@@ -98,6 +99,30 @@ async def test_a_broker_whose_observer_raises_delivers_each_event_once(bus: Bus)
     assert await bus.job_ids("account") == sorted(ids)
     assert ("message broker", "routing") in observer.restarts
     assert await bus.count("broker", "failed") == 0
+
+
+@pytest.mark.chaos
+async def test_a_messenger_whose_presence_dies_goes_on_saying_that_it_is_there(bus: Bus, proxy: FlakyProxy) -> None:
+    class RaisingAtTrouble(Listening):
+        def trouble(self, error: HippoError) -> None:
+            raise RuntimeError("a fault of the observer")
+
+    observer = RaisingAtTrouble()
+    await bus.broker()
+    await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS, url=proxy.url, observer=observer)
+    key = bus.layout.presence("account")
+
+    async def died() -> bool:
+        proxy.reset()
+        return ("messenger of account", "presence") in observer.restarts
+
+    await eventually(died, interval=0.05)
+    [(instance, before)] = await bus.redis.zrange(key, 0, -1, withscores=True)
+
+    async def said_again() -> None:
+        assert await bus.redis.zscore(key, instance) > before
+
+    await eventually(said_again)
 
 
 @pytest.mark.chaos
