@@ -108,7 +108,7 @@ class Queues(RuleBasedStateMachine):
     # --- workers ---
 
     @precondition(lambda self: self._somewhere("waits"))
-    @rule(at=_at, most=st.integers(1, 3))
+    @rule(at=_at, most=st.sampled_from((1, 2, 3, 20)))
     def take(self, at: int, most: int) -> None:
         self._take_from(self._where("waits", at), most)
 
@@ -118,7 +118,7 @@ class Queues(RuleBasedStateMachine):
         self._taken(queue, token, self._take(queue, token, most)(), self.model.queues[queue].take(token, most))
 
     @precondition(lambda self: self._somewhere("waits"))
-    @rule(target=lost, at=_at, most=st.integers(1, 3))
+    @rule(target=lost, at=_at, most=st.sampled_from((1, 2, 3, 20)))
     def take_and_lose_the_reply(self, at: int, most: int) -> Repeat:
         queue = self._where("waits", at)
         token = self._token()
@@ -161,6 +161,17 @@ class Queues(RuleBasedStateMachine):
         assert set(statuses) <= {"lost"}
         expected = self.model.queues[call.queue].take_again(call.token, call.most)
         self._taken(call.queue, call.token, reply, expected)
+
+    @precondition(lambda self: self._somewhere("active"))
+    @rule(at=_at)
+    def a_worker_stops(self, at: int) -> None:
+        """It puts back what it has, the newest first, and takes nothing any more."""
+        queue, token = self._where("active", at), self._token()
+        locks = self.model.queues[queue].locks
+        mine = [held for held in self.believed if held.queue == queue and locks.get(held.id) == held.token]
+        endings = [(held, "back") for held in reversed(mine)]
+        reply = self._settle(queue, token, endings, 0)()
+        assert texts(reply[2]) == self.model.settle(queue, endings)
 
     # --- brokers ---
 
