@@ -251,6 +251,8 @@ class HippoBroker:
             if job.scheduler is not None:
                 await self._schedule.advance(job)
             registration, number = self._intake.read_registration(job)
+            if self._registrations and await self._registry.is_lost():
+                await self._reload(patience=self._settings.call_timeout)  # before it has a version again
             written = await self._registry.write(
                 registration,
                 number=number,
@@ -289,6 +291,16 @@ class HippoBroker:
             _log.warning("%s", clash)
             self._observer.clashed(clash)
 
+    async def _reload(self, *, patience: float | None) -> None:
+        """Read the registry anew; one that Redis has lost as a whole is first written back, as this broker knows it."""
+        known = self._registrations
+        self._registrations = await self._registry.load(patience=patience)
+        if known and not self._registrations and await self._registry.restore(known, patience=patience):
+            _log.warning(
+                "the registry was lost: %d services stand as before until they register", len(known.by_service)
+            )
+            self._registrations = await self._registry.load(patience=patience)
+
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
@@ -318,7 +330,7 @@ class HippoBroker:
                 keep=self._keep,
             )
             if routed.stale:
-                self._registrations = await self._registry.load(patience=None)
+                await self._reload(patience=None)
                 continue
             for event, _ in batch:
                 self._upkeep.let_go(event.job)

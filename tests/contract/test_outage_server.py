@@ -60,6 +60,54 @@ async def test_after_a_flush_of_everything_services_register_again_and_events_tr
 
 
 @pytest.mark.chaos
+async def test_after_a_flush_the_broker_gives_the_registry_back_so_that_no_service_misses_an_event(
+    own_bus: Bus,
+) -> None:
+    """Though none of them looks by itself for a long time."""
+    own_bus.settings = own_bus.settings.model_copy(update={"presence_interval": 600.0})
+    await own_bus.broker()
+    for service in (HippoService.ACCOUNT, HippoService.BILLING):
+        await own_bus.listener(service, HippoEvent.ORDER_SUCCESS)
+
+    await own_bus.redis.flushall()
+    await own_bus.messenger(HippoService.ORDER).send(order(1))
+
+    for name in ("account", "billing"):
+        await own_bus.settled(name, wait=1)
+
+
+@pytest.mark.chaos
+async def test_after_a_flush_a_registration_is_added_to_those_that_the_broker_knows(own_bus: Bus) -> None:
+    own_bus.settings = own_bus.settings.model_copy(update={"presence_interval": 600.0})
+    await own_bus.broker()
+    account = await own_bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    await own_bus.listener(HippoService.BILLING, HippoEvent.ORDER_SUCCESS)
+
+    await own_bus.redis.flushall()
+    account.set_listeners([])
+    await account.register(wait=True)
+    await own_bus.messenger(HippoService.ORDER).send(order(1))
+
+    await own_bus.settled("billing", wait=1)
+    assert await own_bus.counts("account") == {}
+
+
+@pytest.mark.chaos
+async def test_what_a_broker_gives_back_is_replaced_by_the_word_of_the_service(own_bus: Bus) -> None:
+    await own_bus.broker()
+    await own_bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+
+    await own_bus.redis.flushall()
+    await own_bus.messenger(HippoService.ORDER).send(order(1))
+    await own_bus.settled("account", wait=1)
+
+    async def registered_by_itself() -> None:
+        assert await own_bus.redis.hget(own_bus.layout.registry_counters, "account") is not None
+
+    await eventually(registered_by_itself)
+
+
+@pytest.mark.chaos
 async def test_a_full_redis_takes_no_event_and_says_so_and_when_it_has_room_again_all_goes_on(own_bus: Bus) -> None:
     system = await System.started(own_bus)
     waiting = [await system.send() for _ in range(20)]

@@ -237,7 +237,7 @@ def _register(bench: Bench) -> Call:
 
 def _presence(bench: Bench) -> Call:
     layout = bench.layout
-    keys = (layout.presence("account"), layout.registry, layout.unregistered)
+    keys = (layout.presence("account"), layout.registry, layout.unregistered, layout.registry_counters)
     return Call("presence", keys, ("account", "one", 60_000))
 
 
@@ -253,6 +253,11 @@ def _progress(bench: Bench) -> Call:
 
 def _registrations(bench: Bench) -> Call:
     return Call("registrations", (bench.layout.registry, bench.layout.registry_version), ())
+
+
+def _remember(bench: Bench) -> Call:
+    lost = f"{bench.layout.prefix}:lost"  # the bench's own registry stands
+    return Call("remember", (lost, f"{lost}:version"), ("account", "{}", "billing", "{}"))
 
 
 def _standings(bench: Bench) -> Call:
@@ -344,6 +349,7 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "note": _note,
     "progress": _progress,
     "registrations": _registrations,
+    "remember": _remember,
     "standings": _standings,
     "unregister": _unregister,
     "sweep": _sweep,

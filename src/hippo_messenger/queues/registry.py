@@ -62,6 +62,19 @@ class Registry:
         reply = await self._caller.call("register", keys, arguments, patience=patience)
         return cast("Literal['changed', 'same', 'older']", cast("bytes", reply[0]).decode())
 
+    async def is_lost(self) -> bool:
+        """Whether Redis has lost the registry as a whole, or never had one."""
+        return not await self._connection.execute("EXISTS", self._layout.registry_version)
+
+    async def restore(self, known: Registrations, *, patience: float | None) -> bool:
+        """Write back a registry that Redis has lost as a whole; False where it has one.
+
+        Each service counts as unknown to its messengers until it has registered by itself, since this may be old.
+        """
+        keys = (self._layout.registry, self._layout.registry_version)
+        words = [word for name, entry in known.by_service.items() for word in (name, entry.to_wire())]
+        return bool((await self._caller.call("remember", keys, words, patience=patience))[0])
+
     async def progress(self, service: str, *, number: int) -> Literal["queued", "live"] | str:
         """What became of the registration job with this number: `queued`, `live`, or the reason why it failed."""
         known = await self.number(service)
@@ -105,11 +118,12 @@ class Registry:
     async def note_presence(
         self, service: str, instance: str, *, patience: float | None
     ) -> Literal["known", "lost", "unregistered"]:
-        """Say that an instance is there, and learn whether the registry knows its service.
+        """Say that an instance is there, and learn whether the registry knows its service, and by its own word.
 
         `lost` is what somebody should register again, `unregistered` what was taken out on purpose.
         """
-        keys = (self._layout.presence(service), self._layout.registry, self._layout.unregistered)
+        layout = self._layout
+        keys = (layout.presence(service), layout.registry, layout.unregistered, layout.registry_counters)
         arguments = (service, instance, round(_REMEMBERED * 1000))
         reply = await self._caller.call("presence", keys, arguments, patience=patience)
         return cast("Literal['known', 'lost', 'unregistered']", cast("bytes", reply[0]).decode())
