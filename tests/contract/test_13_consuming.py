@@ -113,10 +113,10 @@ async def test_a_messenger_whose_presence_dies_goes_on_saying_that_it_is_there(b
     key = bus.layout.presence("account")
 
     async def died() -> bool:
-        proxy.reset()
         return ("messenger of account", "presence") in observer.restarts
 
-    await eventually(died, interval=0.05)
+    proxy.drop_replies(1)
+    await eventually(died)
     [(instance, before)] = await bus.redis.zrange(key, 0, -1, withscores=True)
 
     async def said_again() -> None:

@@ -29,7 +29,8 @@ end
 
 -- What a worker needs of a job's hash, for `unpack`; a job that was never tried has no more than the first four.
 local function read_fields(key)
-  return rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'rjk')
+  return rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'rjk',
+    'stacktrace')
 end
 
 -- Reads jobs in the order given until the batch is full; how many it read.
@@ -132,11 +133,10 @@ local function start_jobs(queue, meta, now, order, batch)
 end
 
 -- What a job has beside its first four fields: attempts made, attempts started, why it is to fail, scheduler, traces;
--- or false for one that is tried for the first time.
-local function history(key, fields)
-  local made, started, deferred, scheduler = fields[5], fields[6], fields[7], fields[8]
-  if not (made or started or deferred or scheduler) then return false end
-  return {made, started or '1', deferred, scheduler, rcall('HGET', key, 'stacktrace')}
+-- or false for one that has none of them.
+local function history(fields)
+  local made, started, deferred, scheduler, traces = unpack(fields, 5, 9)
+  return (made or started or deferred or scheduler or traces) and {made, started or '1', deferred, scheduler, traces}
 end
 
 -- The batch as a flat list: id, name, data, options, timestamp, history for each job.
@@ -146,7 +146,7 @@ local function flat(batch)
     local fields = batch.jobs[at]
     list[length + 1], list[length + 2], list[length + 3] = id, fields[1], fields[2]
     list[length + 4], list[length + 5] = fields[3], fields[4]
-    list[length + 6] = history(batch.keys[at], fields)
+    list[length + 6] = history(fields)
     length = length + 6
   end
   return list
