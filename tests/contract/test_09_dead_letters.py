@@ -532,3 +532,21 @@ async def test_what_is_not_there_is_named(bus: Bus) -> None:
     with pytest.raises(UnknownDeadLetterError):
         await letters.discard(Selection(job_id=new_event_id()), reason="why not")
     assert await bus.count("account", "failed") == 1
+
+
+async def test_many_letters_each_with_a_fault_of_its_own_are_all_named(bus: Bus) -> None:
+    ids = [f"faulty-{number:012d}" for number in range(1200)]
+    await put_failed(bus, ids, reason="x", trace="")
+    async with bus.redis.pipeline(transaction=False) as pipeline:
+        for job_id in ids:
+            pipeline.hset(bus.queue("account").job(job_id), "data", f'{{"id":"{job_id}"}}')
+        await pipeline.execute()
+
+    done = await redriving(bus).run(RedrivePlan(ALL, fault=lambda letter: letter.data.decode()))
+
+    assert (done.redriven, done.passed_over, done.seen) == (0, 1200, 1200)
+    assert set(done.faults) == {f'{{"id":"{job_id}"}}' for job_id in ids}
+    seen = await redriving(bus).progress()
+    assert seen is not None
+    assert seen.passed_over == 1200
+    assert await bus.counts("account") == {"failed": 1200}

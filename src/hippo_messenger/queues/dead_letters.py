@@ -96,7 +96,7 @@ class DeadLetters:
     async def pages(
         self, selection: Selection, *, fields: Sequence[str] | None, with_logs: bool = False
     ) -> AsyncIterator[Sequence[Letter]]:
-        """The selected dead letters, the oldest first, page by page.
+        """The selected dead letters, the oldest first, page by page; where none of a page is of the group it is empty.
 
         Args:
             selection: Which of them.
@@ -123,8 +123,7 @@ class DeadLetters:
                     known.update(letter.fingerprint.group for letter in found)
                     found = [letter for letter in found if letter.fingerprint.group == selection.group]
                 is_found = is_found or bool(found)
-                if found:
-                    yield found
+                yield found
         if selection.group is not None and not is_found:
             raise UnknownDeadLetterError(
                 selection.group, known, queue=self._queue, kind="the group of some dead letters"

@@ -175,6 +175,8 @@ class Redrive:
         fields = None if plan.fault is None else _JUDGED_FIELDS
         size = _BATCH if plan.rate is None else max(1, min(_BATCH, int(plan.rate)))
         async for page in self._letters.pages(plan.selection, fields=fields):
+            if not page:
+                yield ()  # whoever redrives is to say that it is still there
             for first in range(0, len(page), size):
                 batch = page[first : first + size]
                 room = len(batch) if plan.limit is None else plan.limit - task.progress.redriven
@@ -217,8 +219,9 @@ class _Task:
             if fault is None:
                 sound.append(letter)
             else:
-                self._pass_over(fault)
+                self._faults[fault] += 1
         self.progress = replace(self.progress, seen=self.progress.seen + seen)
+        self._note_faults()
         return sound
 
     async def put_back(self, letters: Sequence[tuple[Letter, bytes, str]]) -> None:
@@ -240,8 +243,9 @@ class _Task:
         self._statuses = tuple(statuses)
         for status in self._statuses:
             if status not in (b"redriven", b"gone"):
-                self._pass_over(status.decode(errors="replace"))
+                self._faults[status.decode(errors="replace")] += 1
         self.progress = replace(self.progress, redriven=redriven)
+        self._note_faults()
 
     async def pace(self, count: int, rate: float | None) -> None:
         """Wait until so many more may be redriven, and keep the lock meanwhile."""
@@ -265,10 +269,10 @@ class _Task:
             raise DeadLetterError(f"{job_id} is not redriven: {words}{remedy}")
         raise UnknownDeadLetterError(job_id, (), queue=self._queue, kind="the id of a dead letter")
 
-    def _pass_over(self, fault: str) -> None:
-        self._faults[fault] += 1
-        passed_over = self.progress.passed_over + 1
-        self.progress = replace(self.progress, passed_over=passed_over, faults=dict(self._faults))
+    def _note_faults(self) -> None:
+        """Once for a batch: each letter may have a fault of its own."""
+        if (passed_over := self._faults.total()) != self.progress.passed_over:
+            self.progress = replace(self.progress, passed_over=passed_over, faults=dict(self._faults))
 
 
 def _under_way(queue: str, progress: RedriveProgress | None) -> str:
