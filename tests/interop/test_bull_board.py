@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from hippo_messenger.queues.connection import Connection
+from hippo_messenger.queues.dead_letters import Selection
 from hippo_messenger.queues.layout import BROKER_QUEUE
+from hippo_messenger.queues.redrive import Redrive, RedrivePlan
 from hippo_messenger.retry import RetryPolicy
 from tests.contract.bus import Bus
 from tests.eventually import eventually
@@ -237,6 +241,48 @@ async def test_all_dead_letters_that_it_retries_are_processed(bus: Bus, board: B
     assert answer == {"retried": 120, "skipped": 0}
     await story.until(completed=120)
     assert sorted(story.desk.done) == sorted(names)
+
+
+async def test_it_and_our_redrive_at_once_put_each_dead_letter_back_once(bus: Bus, board: Board) -> None:
+    story = await Story.begin(bus)
+    await bus.worker(story.account, story.desk)
+    names = [f"dead-{number}" for number in range(120)]
+    await story.send(*names)
+    await story.until(failed=120)
+    story.desk.fails = False
+    connection = Connection.of(bus.url, settings=bus.settings)
+    bus.stack.push_async_callback(connection.close)
+    redrive = Redrive(connection, queue="account", settings=bus.settings)
+
+    await asyncio.gather(
+        redrive.run(RedrivePlan(Selection(rejected=False), rate=200)),
+        board.call("PUT", "/api/queues/account/retry/failed"),
+    )
+
+    await redrive.run(RedrivePlan(Selection(rejected=False)))
+    await story.until(completed=120)
+    assert sorted(story.desk.done) == sorted(names)
+
+
+async def test_it_shows_and_retries_what_was_redriven_and_has_failed_again(bus: Bus, board: Board) -> None:
+    story = await Story.begin(bus)
+    await bus.worker(story.account, story.desk)
+    await story.send("dead-0")
+    await story.until(failed=1)
+    connection = Connection.of(bus.url, settings=bus.settings)
+    bus.stack.push_async_callback(connection.close)
+    await Redrive(connection, queue="account", settings=bus.settings).run(RedrivePlan(Selection(rejected=False)))
+
+    async def failed_again() -> None:
+        assert story.desk.began == ["dead-0", "dead-0"]
+        assert await bus.count("account", "failed") == 1
+
+    await eventually(failed_again)
+    shown = await board.get(f"/api/queues/account/{story.ids['dead-0']}")
+    assert (shown["status"], shown["job"]["attempts"]) == ("failed", 1)
+    story.desk.fails = False
+    await board.put(f"/api/queues/account/{story.ids['dead-0']}/retry")
+    await story.until(completed=1)
 
 
 async def test_all_delayed_jobs_that_it_promotes_run(bus: Bus, board: Board) -> None:
