@@ -550,3 +550,22 @@ async def test_many_letters_each_with_a_fault_of_its_own_are_all_named(bus: Bus)
     assert seen is not None
     assert seen.passed_over == 1200
     assert await bus.counts("account") == {"failed": 1200}
+
+
+async def test_a_letter_of_which_nothing_is_left_is_counted_passed_over_and_can_be_discarded(bus: Bus) -> None:
+    await put_failed(bus, ["whole-0000000000001", "empty-0000000000001"], reason="x", trace="")
+    await bus.redis.delete(bus.queue("account").job("empty-0000000000001"))
+    letters = dead_letters(bus)
+    empty = next(group for group in await letters.groups() if group.example.startswith("empty"))
+    assert (empty.count, empty.fingerprint.event_type) == (1, "")
+    assert "hash is gone" in empty.reason
+    assert list(LetterArchive(bus.queue("account")).to_lines([await letters.letter("empty-0000000000001")])) == []
+
+    done = await redriving(bus).run(RedrivePlan(ALL))
+
+    assert (done.redriven, done.passed_over) == (1, 1)
+    with pytest.raises(DeadLetterError, match="discard it"):
+        await redriving(bus).run(RedrivePlan(Selection(job_id="empty-0000000000001")))
+    group = Selection(group=empty.fingerprint.group, rejected=False)
+    assert (await letters.discard(group, reason="nothing is left of it")).count == 1
+    assert await bus.counts("account") == {"wait": 1}

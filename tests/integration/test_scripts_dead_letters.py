@@ -60,7 +60,7 @@ async def test_a_letter_without_a_hash_is_not_redriven_and_can_be_discarded(benc
     bench.redis.delete(bench.key("dead-1"))
     if kind != "missing":
         bench.spoil(bench.key("dead-1"), kind)
-    assert redrive(bench, letter)[3] == [b"gone"]
+    assert redrive(bench, letter)[2:] == [0, [b"its hash is gone, so nothing is left to redrive: discard it"]]
     assert bench.places("dead-1") == ["failed"]
     assert discard(bench, letter) == [b"ok", 1, 1]
     assert bench.places("dead-1") == []

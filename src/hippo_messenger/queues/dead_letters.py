@@ -117,13 +117,12 @@ class DeadLetters:
             left = list(page)
             while left:
                 letters = await self._read(left, fields=wanted, with_logs=with_logs)
-                left = left[len(letters) :]
-                found = [letter for letter in letters if letter.fields]
+                left = left[len(letters) :]  # one is read at the least
                 if selection.group is not None:
-                    known.update(letter.fingerprint.group for letter in found)
-                    found = [letter for letter in found if letter.fingerprint.group == selection.group]
-                is_found = is_found or bool(found)
-                yield found
+                    known.update(letter.fingerprint.group for letter in letters)
+                    letters = [letter for letter in letters if letter.fingerprint.group == selection.group]
+                is_found = is_found or bool(letters)
+                yield letters
         if selection.group is not None and not is_found:
             raise UnknownDeadLetterError(
                 selection.group, known, queue=self._queue, kind="the group of some dead letters"

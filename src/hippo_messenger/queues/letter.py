@@ -68,7 +68,7 @@ class Letter:
     @property
     def reason(self) -> str:
         """Why it failed."""
-        return self._text("failedReason")
+        return self._text("failedReason") if self.fields else "its hash is gone: nothing is left of it but its id"
 
     @property
     def data(self) -> bytes:

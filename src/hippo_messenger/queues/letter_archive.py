@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,6 +32,10 @@ class LetterArchive:
 
     def __init__(self, keys: QueueKeys) -> None:
         self._keys = keys
+
+    def to_lines(self, letters: Iterable[Letter]) -> Iterator[str]:
+        """Lines with their ends; a letter of which nothing is left but its id has none."""
+        return (self.to_line(letter) + "\n" for letter in letters if letter.fields)
 
     def to_line(self, letter: Letter) -> str:
         """One dead letter, with all its fields and logs, as one line without its end."""

@@ -54,8 +54,9 @@ def export_letters(
             archive = LetterArchive(desk.keys)
             with nullcontext(sys.stdout) if output is None else new_file(output) as file:
                 async for page in desk.letters.pages(selection, fields=("*",), with_logs=True):
-                    file.writelines(archive.to_line(letter) + "\n" for letter in page)
-                    count += len(page)
+                    lines = list(archive.to_lines(page))
+                    file.writelines(lines)
+                    count += len(lines)
         return count
 
     complain(f"{run(write()):,} exported")

@@ -74,7 +74,7 @@ def _keeping(path: Path | None, archive: LetterArchive) -> Iterator[Callable[[Se
     with new_file(path) as file:
 
         def keep(letters: Sequence[Letter]) -> None:
-            file.writelines(archive.to_line(letter) + "\n" for letter in letters)
+            file.writelines(archive.to_lines(letters))
             file.flush()
             os.fsync(file.fileno())
 

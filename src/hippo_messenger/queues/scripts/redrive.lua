@@ -5,7 +5,7 @@
   ARGV  1 again  2 events stream  3 token  4 lease (ms)  5 how many letters were looked at so far  6 passed over so far
         then for each letter: id, score, new data or '' to keep it, new options or '' to keep them
   Result  {'ok', 'going', 'cancelled' or 'lost' (the redrive is somebody else's), how many are redriven so far,
-          for each letter: 'redriven', 'gone', 'rejected' or why its parent can't be told} or a refusal
+          for each letter: 'redriven', 'gone', 'rejected' or why it can't be} or a refusal
           (include/queue.lua); only 'going' has done anything
   Atomic  the whole.
   Repeat  does no harm: what the lost call has put back no longer stands in `failed`, or with another score, and is
@@ -57,7 +57,8 @@ end
 -- One letter as it is to be redriven, or nil and why it isn't.
 local function read_letter(letter)
   local key = queue.base .. letter.id
-  if not is_letter(queue, letter.id, letter.score) or not has_hash(key) then return 'gone' end
+  if not is_letter(queue, letter.id, letter.score) then return 'gone' end
+  if not has_hash(key) then return 'its hash is gone, so nothing is left to redrive: discard it' end
   if letter.data == '' and rcall('ZSCORE', rejected, letter.id) then return 'rejected' end
   local found = rcall('HMGET', key, 'priority', 'opts', 'parentKey', 'failedReason', 'finishedOn', 'atm', 'history',
     'stacktrace')
