@@ -226,7 +226,7 @@ class HippoWorker:
                 if listener is not None and listener.done():
                     woken, listener, look = listener.result(), None, True
                     if woken and self._room() <= 0:
-                        await self._queue.wake()  # no room for it here: to another worker
+                        await self._wake_another()
         except BaseException:  # whoever goes on after a fault looks by itself, and listens anew
             await _end(listener)
             raise
@@ -324,6 +324,13 @@ class HippoWorker:
             return False
         finally:
             self._changed.set()
+
+    async def _wake_another(self) -> None:
+        """There is no room here for what this worker was woken for."""
+        try:
+            await self._queue.wake()
+        except RedisError as error:  # whoever waits looks by itself before long
+            self._messenger.observer.trouble(error)
 
     async def _let_finish(self, grace: float) -> None:
         """Give running processors their time, then cancel them; one that ignores that is left to itself."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import shutil
@@ -25,7 +26,7 @@ from pathlib import Path
 from tests.chaos.account import Account
 from tests.chaos.backlog import behind_a_backlog
 from tests.chaos.crew import Crew
-from tests.chaos.faults import Faults
+from tests.chaos.faults import REDIS, Fault, Faults
 from tests.chaos.log import LogReader
 from tests.chaos.recovery import recoveries
 from tests.chaos.report import Progress, named, rows, shown
@@ -35,6 +36,7 @@ from tests.chaos.server import Server
 
 BULLMQ = Path(__file__).parents[1] / "interop" / "node_modules" / "bullmq"
 LOOK = 0.25
+HELD_UP = 0.5
 PREFIX = "{chaos}"
 
 
@@ -79,6 +81,8 @@ class Chaos:
             await self._assemble(crew, with_node=node is not None)
             faults = Faults(server, crew, settings)
             planned = plan(asked.seed, count=asked.faults, seconds=asked.seconds, without=without)
+            watching = asyncio.create_task(self._watch_ourselves(faults))
+            stack.callback(watching.cancel)
             await self._go_on_until_done(faults, planned, reader)
             await crew.finish_senders()
             longest = settings.worker_lock + settings.worker_stall_check
@@ -110,6 +114,14 @@ class Chaos:
                     await crew.add(part)
             for member in crew.members.values():
                 await asyncio.wait_for(member.ready.wait(), 60)
+
+    async def _watch_ourselves(self, faults: Faults) -> None:
+        """The proxies are in this process: while it is held up, nobody reaches Redis, and that counts as a fault."""
+        while True:
+            began = time.time()
+            await asyncio.sleep(LOOK)
+            if (now := time.time()) - began > LOOK + HELD_UP:
+                faults.done.append(Fault("chaos itself held up", (REDIS,), began + LOOK, now))
 
     def _keep_what_happened(self, crew: Crew, faults: Faults) -> None:
         """Beside the logs of the processes, for whoever looks into them."""
@@ -205,6 +217,7 @@ async def _until_asked_to_end(chaos: Chaos) -> bool:
 
 def main() -> int:
     """Run, report, and keep the logs of what went wrong."""
+    gc.disable()  # the account has no cycles, and to look for some in it would hold up the proxies for seconds
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections that break are what this is about
     asked = _asked()
     directory = Path(tempfile.mkdtemp(prefix="hippo-chaos-"))

@@ -1,0 +1,60 @@
+"""A worker that is woken when it is full passes that on; it must not die of it when Redis refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.job import HippoJob
+from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
+from tests.conftest import StartServer
+from tests.contract.bus import Bus
+
+
+async def test_a_full_worker_that_cannot_pass_on_a_wake_up_goes_on(
+    start_server: StartServer, settings: Settings
+) -> None:
+    bus = Bus(start_server(), settings)
+    began: list[str] = []
+    may_end = [asyncio.Event(), asyncio.Event()]
+
+    async def process(job: HippoJob[EventData]) -> None:
+        began.append(job.id)
+        await may_end[min(len(began), 2) - 1].wait()
+
+    async def have_begun(count: int) -> None:
+        assert len(began) == count
+
+    await bus.broker()
+    account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    await bus.worker(account, process, concurrency=2)
+    sender = bus.messenger(HippoService.ORDER)
+    await sender.send(OrderSuccess(order_id="1", total=Decimal(1)))
+    await eventually(lambda: have_begun(1))
+    # The second slot waits on the marker. It is to be filled without it: by what the first job's end finds.
+    queue = bus.queue("account")
+    await bus.redis.hset(queue.base + "meta", "paused", 1)
+    await sender.send_many([OrderSuccess(order_id=str(number), total=Decimal(1)) for number in (2, 3)])
+    await bus.settled("account", active=1, wait=2)
+    await bus.redis.delete(queue.marker)
+    await bus.redis.hdel(queue.base + "meta", "paused")
+    may_end[0].set()
+    await eventually(lambda: have_begun(3))
+
+    async with bus.redis.pipeline(transaction=True) as together:
+        together.zadd(queue.marker, {"0": 0})
+        together.config_set("maxmemory", 1)
+        await together.execute()
+
+    async def has_been_woken() -> None:
+        assert await bus.redis.zcard(queue.marker) == 0
+        assert (await bus.redis.info("errorstats"))["errorstat_OOM"]["count"] >= 1
+
+    await eventually(has_been_woken)
+    await bus.redis.config_set("maxmemory", 0)
+    may_end[1].set()
+    await bus.settled("account", completed=3)
+    await bus.close()
