@@ -135,7 +135,7 @@ class Registry:
 
     async def instances(self, service: str, *, within: float) -> int:
         """How many messengers of a service were heard of within so many seconds."""
-        seconds, _ = cast("Sequence[bytes]", await self._connection.execute("TIME"))
+        seconds, _ = cast("Sequence[bytes]", await self._connection.execute("TIME", beside=self._layout.registry))
         since = (int(seconds) - within) * 1000
         return cast("int", await self._connection.execute("ZCOUNT", self._layout.presence(service), since, "+inf"))
 
