@@ -279,8 +279,9 @@ def _unregister(bench: Bench) -> Call:
 def _sweep(bench: Bench) -> Call:
     broker = bench.layout.broker
     metrics = [f"{broker.base}metrics:{name}" for name in ("completed", "completed:data", "failed", "failed:data")]
-    keys = (*broker.all, broker.stalled_check, bench.layout.rejected("broker"), *metrics, bench.layout.registry)
-    return Call("sweep", keys, (1, "broker", "all", 100))
+    layout = bench.layout
+    own = (layout.rejected("broker"), *metrics, layout.redrive("broker"), layout.discarded("broker"))
+    return Call("sweep", (*broker.all, broker.stalled_check, *own, layout.registry), (1, "broker", "all", 100))
 
 
 def _cancel(bench: Bench) -> Call:

@@ -84,6 +84,9 @@ async def test_a_service_with_dead_letters_is_not_gone_when_it_is_drained(bus: B
     await shipping.close()
     said = await hippo.run("unregister", "shipping", "--drain", "--force", code=1, lines=2)
     assert "1 dead letters stay" in said
+    said = await hippo.run("unregister", "shipping", "--discard", "--force", code=2, lines=1)
+    assert "1 jobs of shipping (1 of them failed)" in said
+    assert "`hippo failed export shipping` keeps a copy" in said
     await bus.settled("shipping", failed=1)
 
 
@@ -95,7 +98,7 @@ async def test_the_jobs_of_a_service_are_discarded_only_when_that_is_confirmed(b
     await shipping.unregister()
 
     said = await hippo.run("unregister", "shipping", "--discard", code=2)
-    assert "450 jobs of shipping (0 of them failed) will be gone for good: say --yes" in said
+    assert "450 jobs of shipping (0 of them failed) will be gone for good. Say --yes" in said
     assert "several" in await hippo.run("unregister", "shipping", "--discard", "--keep", code=2)
     assert await bus.counts("shipping") == {"wait": 450}
 

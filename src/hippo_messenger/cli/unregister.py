@@ -95,9 +95,11 @@ def _warn_of(standing: Standing, instances: int, *, force: bool) -> None:
 def _confirm(standing: Standing) -> None:
     count = standing.waiting + standing.delayed + standing.failed
     lost = f"{count:,} jobs of {standing.queue} ({standing.failed:,} of them failed) will be gone for good"
+    if standing.failed:
+        lost += f"; `hippo failed export {standing.queue}` keeps a copy of those that failed"
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{lost}: say --yes to discard them, or --keep")
-    typer.confirm(f"{lost}; `redis-cli --rdb copy.rdb` saves a copy first. Discard them?", abort=True)
+        raise ConfigurationError(f"{lost}. Say --yes to discard them, or --keep")
+    typer.confirm(f"{lost}. Discard them?", abort=True)
 
 
 def _say(removed: Removed, jobs: JobsOfRemoved, timeout: float) -> bool:
@@ -119,6 +121,6 @@ def _say(removed: Removed, jobs: JobsOfRemoved, timeout: float) -> bool:
     else:
         complain(
             f"{name} gets no more events and its jobs are done; {removed.dead_letters:,} dead letters stay: redrive or "
-            "discard them, then say the same again"
+            f"discard them (`hippo failed list {name}`), then say the same again"
         )
     return False

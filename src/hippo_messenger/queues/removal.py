@@ -97,12 +97,12 @@ class Removal:
     async def _call(self, removed: Removed, *, everything: bool, count: int) -> tuple[str, Removed]:
         queue = self._layout.queue(removed.service)
         metrics = [queue.base + f"metrics:{kind}{part}" for kind in ("completed", "failed") for part in ("", ":data")]
-        keys = (*queue.all, queue.stalled_check, self._layout.rejected(removed.service), *metrics)
+        layout, service = self._layout, removed.service
+        keys = (*queue.all, queue.stalled_check, layout.rejected(service), *metrics)
+        keys += (layout.redrive(service), layout.discarded(service), layout.registry)
         mode = "all" if everything else "drained"
         arguments = (b"1" if self._settings.events_stream else b"0", removed.service, mode, count)
-        reply = await self._caller.call(
-            "sweep", (*keys, self._layout.registry), arguments, patience=self._settings.call_timeout
-        )
+        reply = await self._caller.call("sweep", keys, arguments, patience=self._settings.call_timeout)
         state = cast("bytes", reply[0]).decode()
         discarded, waiting, active, failed = cast("list[int]", reply[1:])
         found = replace(

@@ -1,7 +1,7 @@
 --[[ Removes the jobs of a service that is not registered any more, some at a time, and with the last of them its queue.
 
   KEYS  block of the queue; stalled-check; the sorted set of its rejected events; metrics of completed, and their data;
-        metrics of failed, and their data; registry
+        metrics of failed, and their data; how its last redrive went; what was discarded of it; registry
   ARGV  1 again  2 events stream  3 service  4 'drained' (only once nothing waits, runs or has failed) or 'all'
         5 how many jobs at most
   Result  {'ok', what it came to, jobs to be done that were removed, waiting, active, failed} or a refusal
@@ -20,7 +20,7 @@
 --@include finish
 
 local queue = queue_at(1)
-local extras, rejected, registry = {unpack(KEYS, 15, 20)}, KEYS[16], KEYS[21]
+local extras, rejected, registry = {unpack(KEYS, 15, 22)}, KEYS[16], KEYS[23]
 local service, is_all, room = ARGV[3], ARGV[4] == 'all', tonumber(ARGV[5])
 local refused = refusal(queue_misfit(queue) or misfit(rejected, 'zset') or misfit(registry, 'hash'))
 if refused then return refused end
