@@ -90,7 +90,7 @@ class Settings(BaseModel):
     """How often an event may lose its broker: routing is atomic, so a dead broker says nothing about the event."""
     broker_batch: int = Field(default=100, ge=1)
     """How many events a broker takes at a time."""
-    broker_batch_deliveries: int = Field(default=150, ge=1)
+    broker_batch_deliveries: int = Field(default=120, ge=1)
     """How many copies one call may write."""
     broker_batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     """How many bytes of copies one call may write."""
