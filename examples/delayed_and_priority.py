@@ -1,4 +1,4 @@
-"""An event for later, and events that overtake others."""
+"""An event for later, one for a while only, and events that overtake others."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ async def show(redis: str) -> None:
         await shop.send(order("priority 10"), priority=10)
         await shop.send(order("priority 1"), priority=1)
         await shop.send(order("no priority"))
-        for _ in range(3):
+        await shop.send(order("for a minute"), expires=60)
+        for _ in range(4):
             await routed.events.acquire()
-        # Three copies wait in the queue of shipping; the one for later waits at the broker.
+        # Four copies wait in the queue of shipping; the one for later waits at the broker.
         async with worker:
-            for _ in range(4):
+            for _ in range(5):
                 print(await shipped.get())
 
 

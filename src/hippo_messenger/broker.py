@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +27,7 @@ from hippo_messenger.health import Health, Pulse
 from hippo_messenger.intake import Intake, ReceivedEvent
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.delivery import TAKE_BYTES, Order, Outcome, QueuedJob, Routed, Routing, Taken
 from hippo_messenger.queues.layout import Layout
@@ -80,6 +82,7 @@ class HippoBroker:
             events_stream=self._settings.events_stream,
             metrics_minutes=self._settings.metrics_minutes,
         )
+        self._clock = Clock(caller, self._layout)
         self._registry = Registry(self._connection, self._layout, caller=caller)
         self._schedule = Schedule(self._connection, settings=self._settings)
         self._upkeep = Upkeep(
@@ -238,12 +241,21 @@ class HippoBroker:
                 outcomes.append(await self._register(job))
             else:
                 decided = self._intake.read(job, self._registrations)
+                if isinstance(decided, ReceivedEvent) and decided.envelope.expires is not None:
+                    decided = await self._unless_expired(decided, decided.envelope.expires)
                 if isinstance(decided, ReceivedEvent):
                     events.append(decided)
                 else:
                     outcomes.append(decided)
         await self._settle(outcomes)
         return await self._route(events, more=more)
+
+    async def _unless_expired(self, event: ReceivedEvent, expiry: datetime) -> ReceivedEvent | Outcome:
+        """The event, or that it is past its time; the clock is asked for events that have one alone."""
+        if await self._clock.now(patience=None) < expiry:
+            return event
+        self._observer.expired(event.envelope.type, origin=event.envelope.source, queue=self._queue.name)
+        return Outcome.expired(event.job, expiry, keep=self._keep)
 
     async def _register(self, job: QueuedJob) -> Outcome:
         """Write a registration and make its repeat job anew; or, when that ticks, repair what it finds."""

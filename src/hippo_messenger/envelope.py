@@ -17,11 +17,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from hippo_messenger.catalogue.numbers import may_be_infinite
 from hippo_messenger.errors import InvalidEnvelopeError, InvalidEventIdError
 
-__all__ = ["Envelope", "Wire", "check_event_id", "decode", "encode", "new_event_id"]
+__all__ = ["Envelope", "Wire", "check_event_id", "decode", "encode", "new_event_id", "wire_time", "with_expiry"]
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]*")
 """What needs no escaping in JSON."""
+_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_SHOWN = 60
 _RESERVED_IDS = frozenset({"waiting-children"})
 """The suffixes of BullMQ's own keys that are long enough to be taken for an event id."""
 
@@ -40,6 +42,8 @@ class Envelope:
     """When it was sent, by the sender's clock."""
     extensions: Mapping[str, object] = field(default_factory=dict)
     """Every other member, known or not: readers pass on what they don't know."""
+    expires: datetime | None = None
+    """From when on it is neither delivered nor processed, by Redis' clock; in the extension `expirytime`."""
 
 
 class Wire(BaseModel):
@@ -59,7 +63,7 @@ class Wire(BaseModel):
         """The envelope that it is.
 
         Raises:
-            InvalidEnvelopeError: Its id can't be used, or its time is none of UTC's.
+            InvalidEnvelopeError: Its id can't be used, its time is none of UTC's, or its expiry is no time.
         """
         try:
             check_event_id(self.id)
@@ -69,7 +73,9 @@ class Wire(BaseModel):
             raise InvalidEnvelopeError(f"id: {error}") from None
         except OverflowError:
             raise InvalidEnvelopeError("time: expected a time in the years 1 to 9999 of UTC") from None
-        return Envelope(self.id, self.source, self.type, self.data, self.time, self.model_extra or {})
+        more = self.model_extra or {}
+        expires = _expiry(more["expirytime"]) if "expirytime" in more else None
+        return Envelope(self.id, self.source, self.type, self.data, self.time, more, expires)
 
 
 def new_event_id() -> str:
@@ -105,14 +111,25 @@ def encode(
     extensions: Mapping[str, object] | None = None,
 ) -> bytes:
     """The envelope's JSON around data that is JSON already; members that are None are left out."""
-    sent = (time or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
+    sent = wire_time(time or datetime.now(UTC))
     more = {name: value for name, value in (extensions or {}).items() if value is not None}
     members = json.dumps(more, ensure_ascii=False, separators=(",", ":"), allow_nan=False)[1:-1] if more else ""
     opening = (
         f'{{"specversion":"1.0","id":{_quoted(event_id)},"source":{_quoted(source)},"type":{_quoted(event_type)},'
-        f'"time":"{sent[:23]}Z","datacontenttype":"application/json",{members}{"," if members else ""}"data":'
+        f'"time":"{sent}","datacontenttype":"application/json",{members}{"," if members else ""}"data":'
     )
     return opening.encode() + data + b"}"
+
+
+def wire_time(moment: datetime) -> str:
+    """A time as we and Node write it: UTC, with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def with_expiry(envelope: bytes, expires: datetime) -> bytes:
+    """What `encode` wrote, with a time from when on it counts no more."""
+    head, mark, data = envelope.partition(b',"data":')
+    return b'%b,"expirytime":"%b"%b%b' % (head, wire_time(expires).encode(), mark, data)
 
 
 def _quoted(text: str) -> str:
@@ -135,6 +152,24 @@ def decode(raw: bytes) -> Envelope:
             "expected one event in CloudEvents 1.0 JSON; the whole: a number in it is not finite, which JSON can't hold"
         )
     return envelope
+
+
+def _expiry(value: object) -> datetime | None:
+    """The extension `expirytime`; null counts as left out.
+
+    Raises:
+        InvalidEnvelopeError: It is no time in RFC 3339.
+    """
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+            raise ValueError("no time in RFC 3339")
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidEnvelopeError(
+            f"expirytime: expected a time in RFC 3339 such as 2026-01-02T03:04:05.678Z, got {ascii(value)[:_SHOWN]}"
+        ) from None
 
 
 def _is_finite(value: object) -> bool:

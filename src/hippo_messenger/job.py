@@ -45,6 +45,8 @@ class HippoJob(Generic[Data]):
     raw: bytes
     """The envelope as it came over the wire, with the members that this version doesn't know."""
     channel: JobChannel = field(repr=False, compare=False)
+    expires: datetime | None = None
+    """From when on nobody needs to process it any more, as its sender said; None is never."""
 
     def log(self, line: str) -> Awaitable[None]:
         """Add a line to the job's log, where BullMQ's tools show it.

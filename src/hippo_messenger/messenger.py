@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, overload
 from uuid import uuid4
@@ -14,18 +15,22 @@ from uuid import uuid4
 from hippo_messenger.backlog import BacklogLimit
 from hippo_messenger.catalogue.catalogue import Catalogue, DeprecationNotices
 from hippo_messenger.catalogue.model import EventData, EventType, Service, masked, read_data, read_data_json, to_wire
-from hippo_messenger.envelope import check_event_id, encode, new_event_id
+from hippo_messenger.envelope import check_event_id, encode, new_event_id, with_expiry
 from hippo_messenger.errors import (
     ConfigurationError,
     EventError,
     EventTooLargeError,
     InvalidRegistrationError,
+    NotSentError,
+    RedisError,
     RegistrationTimeoutError,
 )
+from hippo_messenger.expiry import Expiry, expiry_time
 from hippo_messenger.limits import WorkLimits
 from hippo_messenger.observer import Observer
 from hippo_messenger.presence import Presence
 from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.publisher import Publication, Publisher
@@ -100,6 +105,7 @@ class HippoMessenger:
         caller = Caller(self._connection, observer=self._observer)
         layout = Layout(self._settings.prefix)
         self._publisher = Publisher(caller, layout, own_queue=self._service, settings=self._settings)
+        self._clock = Clock(caller, layout)
         self._registry = Registry(self._connection, layout, caller=caller)
         self._throttle = Throttle(self._connection, layout, caller=caller)
         self._presence = Presence(
@@ -212,6 +218,7 @@ class HippoMessenger:
         event_id: str | None = None,
         delay: float = 0,
         priority: int = 0,
+        expires: Expiry | None = None,
     ) -> str: ...
 
     @overload
@@ -224,6 +231,7 @@ class HippoMessenger:
         event_id: str | None = None,
         delay: float = 0,
         priority: int = 0,
+        expires: Expiry | None = None,
     ) -> str: ...
 
     async def send(
@@ -235,6 +243,7 @@ class HippoMessenger:
         event_id: str | None = None,
         delay: float = 0,
         priority: int = 0,
+        expires: Expiry | None = None,
     ) -> str:
         """Send one event to every service that listens; its id, once Redis has it.
 
@@ -245,6 +254,8 @@ class HippoMessenger:
             event_id: Sending again under the same id delivers once, within the duplicate window.
             delay: Seconds before the event is routed.
             priority: 0 goes first; of the others the lower number, up to 2,097,152.
+            expires: Seconds, or a time with a zone, after which it is neither delivered nor processed: its jobs then
+                complete as expired. By Redis' clock.
 
         Raises:
             EventValidationError: The data doesn't fit; nothing is sent, whatever state Redis is in.
@@ -259,6 +270,8 @@ class HippoMessenger:
             publication = self._publication(
                 data, event_type, notify_self=notify_self, event_id=event_id, delay=delay, priority=priority
             )
+            if expires is not None:
+                publication = await self._expiring(publication, expires)
         except EventError as error:
             await self._record_rejection(data, event_type, error, notify_self=notify_self)
             raise
@@ -267,7 +280,13 @@ class HippoMessenger:
         return sent
 
     async def send_many(
-        self, events: Sequence[EventData], *, notify_self: bool = False, delay: float = 0, priority: int = 0
+        self,
+        events: Sequence[EventData],
+        *,
+        notify_self: bool = False,
+        delay: float = 0,
+        priority: int = 0,
+        expires: Expiry | None = None,
     ) -> list[str]:
         """Send many events, in this order; their ids, once Redis has all of them.
 
@@ -290,6 +309,8 @@ class HippoMessenger:
                 await self._record_rejection(event, None, error, notify_self=notify_self)
                 error.add_note(f"event {place} of {len(events)}; none of them was sent")
                 raise
+        if expires is not None:
+            publications = [await self._expiring(publication, expires) for publication in publications]
         sent = await self._publisher.publish_many(publications)
         for publication in publications:
             self._observer.sent(publication.name, origin=self._service)
@@ -355,11 +376,7 @@ class HippoMessenger:
         kind, wire = self._checked(data, event_type)
         event_id = new_event_id() if event_id is None else check_event_id(event_id)
         envelope = encode(event_id=event_id, source=self._service.value, event_type=kind.value, data=wire)
-        if len(envelope) > self._settings.max_event_bytes:
-            raise EventTooLargeError(
-                f"expected an event of at most {self._settings.max_event_bytes:,} bytes, got one of {len(envelope):,}; "
-                "send a reference to the data instead, or raise HIPPO_MAX_EVENT_BYTES"
-            )
+        _check_size(envelope, limit=self._settings.max_event_bytes)
         milliseconds = _checked_delay(delay)
         return Publication(
             name=kind.value,
@@ -371,6 +388,17 @@ class HippoMessenger:
             own_options=self._own_options(milliseconds, priority) if notify_self else "",
             digest=event_digest(self._service.value, event_id) if notify_self else b"",
         )
+
+    async def _expiring(self, publication: Publication, expires: Expiry) -> Publication:
+        """An event that was checked, with the time when it expires; without Redis nobody knows which time that is."""
+        try:
+            now = await self._clock.now(patience=self._settings.call_timeout)
+        except RedisError as error:
+            raise NotSentError(f"not sent: {error}", event_ids=(publication.event_id,)) from error
+        expiry = expiry_time(expires, now=now, delay=publication.delay / 1000)
+        envelope = with_expiry(publication.data, expiry)
+        _check_size(envelope, limit=self._settings.max_event_bytes)
+        return replace(publication, data=envelope)
 
     def _checked(
         self, data: EventData | Mapping[str, object] | None, event_type: EventType | None
@@ -435,6 +463,14 @@ def _recordable(model: type[EventData], data: EventData | Mapping[str, object] |
         return masked(model, data)
     except (ValueError, RecursionError):
         return "not shown: it is nested too deep, or contains itself"
+
+
+def _check_size(envelope: bytes, *, limit: int) -> None:
+    if len(envelope) > limit:
+        raise EventTooLargeError(
+            f"expected an event of at most {limit:,} bytes, got one of {len(envelope):,}; "
+            "send a reference to the data instead, or raise HIPPO_MAX_EVENT_BYTES"
+        )
 
 
 def _checked_delay(delay: float) -> int:

@@ -32,6 +32,9 @@ class Observer:
     def clashed(self, clash: Clash) -> None:
         """Two deployments register one service in turn, each undoing what the other said."""
 
+    def expired(self, event_type: str, *, origin: str, queue: str) -> None:
+        """An event was past its expiry: not delivered (in the broker's queue), or not processed (in a service's)."""
+
     def parked(self, event_type: str, *, service: str, reason: str) -> None:
         """A copy could not be delivered and waits among the broker's failed jobs."""
 

@@ -20,7 +20,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.model import EventData, EventType, Service
-from hippo_messenger.envelope import Envelope
+from hippo_messenger.envelope import Envelope, decode
 from hippo_messenger.errors import (
     ConfigurationError,
     DeadLetter,
@@ -30,6 +30,8 @@ from hippo_messenger.errors import (
     UnknownServiceError,
 )
 from hippo_messenger.job import HippoJob
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.delivery import Outcome, QueuedJob
 from hippo_messenger.queues.queue import Queue
 from hippo_messenger.reading import EventReader
@@ -68,8 +70,12 @@ class Processing:
         settings: Settings,
         processor: Processor[EventData] | None,
         threads: int,
+        clock: Clock,
+        observer: Observer,
     ) -> None:
         self._queue = queue
+        self._clock = clock
+        self._observer = observer
         self._catalogue = catalogue
         self._reader = EventReader(catalogue)
         self._settings = settings
@@ -110,6 +116,8 @@ class Processing:
         """Run one job to its outcome; raises nothing but the cancellation."""
         try:
             event = self._read(job)
+            if event.expires is not None and await self._is_past(event.expires):
+                return self._expired(job, event.expires, origin=event.origin)
             processor = self._processor(event.job_type)
             returned = await self._run(processor, event)
             return Outcome.completed(job, self._result(returned), keep=job.keep_completed(self._keep))
@@ -117,7 +125,7 @@ class Processing:
             result = json.dumps({"discarded": str(error)}).encode()
             return Outcome.completed(job, result, keep=job.keep_completed(self._keep))
         except _NoProcessor as error:
-            return self._postponed(job, error)
+            return await self._expired_unread(job) or self._postponed(job, error)
         except (_Unfit, DeadLetter) as error:
             return self._dead(job, error)
         except asyncio.CancelledError as error:
@@ -148,7 +156,22 @@ class Processing:
             attempt=job.attempts_made + 1,
             raw=job.data,
             channel=_Channel(self._queue, job, self._home),
+            expires=envelope.expires,
         )
+
+    async def _is_past(self, expiry: datetime) -> bool:
+        return await self._clock.now(patience=None) >= expiry
+
+    def _expired(self, job: QueuedJob, expiry: datetime, *, origin: str) -> Outcome:
+        self._observer.expired(job.name, origin=origin, queue=self._queue.name)
+        return Outcome.expired(job, expiry, keep=job.keep_completed(self._keep))
+
+    async def _expired_unread(self, job: QueuedJob) -> Outcome | None:
+        """The outcome of a job that nobody here can process, where nobody need process it any more."""
+        envelope = decode(job.data)
+        if envelope.expires is None or not await self._is_past(envelope.expires):
+            return None
+        return self._expired(job, envelope.expires, origin=envelope.source)
 
     def _origin(self, envelope: Envelope) -> Service | str:
         try:

@@ -15,6 +15,7 @@ from hippo_messenger.health import Health, Pulse
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.processing import Processing, Processor
 from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.delivery import TAKE_BYTES, Order, Outcome, QueuedJob, Taken
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import Queue
@@ -62,7 +63,8 @@ class HippoWorker:
         self._messenger = messenger
         self._concurrency = concurrency
         settings = messenger.settings
-        keys = Layout(settings.prefix).queue(messenger.service)
+        layout = Layout(settings.prefix)
+        keys = layout.queue(messenger.service)
         caller = Caller(messenger.connection, observer=messenger.observer)
         self._queue = Queue(
             messenger.connection,
@@ -72,7 +74,13 @@ class HippoWorker:
             metrics_minutes=settings.metrics_minutes,
         )
         self._processing = Processing(
-            self._queue, catalogue=messenger.catalogue, settings=settings, processor=processor, threads=concurrency
+            self._queue,
+            catalogue=messenger.catalogue,
+            settings=settings,
+            processor=processor,
+            threads=concurrency,
+            clock=Clock(caller, layout),
+            observer=messenger.observer,
         )
         self._upkeep = Upkeep(
             self._queue,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from hippo_messenger.queues.embedded import server_program
 from hippo_messenger.settings import Settings
 from tests.conftest import missing, running
 from tests.eventually import eventually
-from tests.hostile.system import ORDER, SERVICE, System, job
+from tests.hostile.system import ORDER, SERVICE, System, envelope, job
 
 pytestmark = pytest.mark.chaos
 
@@ -150,6 +152,26 @@ async def test_a_delayed_event_waits_while_the_clock_is_back_and_is_not_lost(sys
     await eventually(due)
     await system.drained()
     assert Counter(system.recorder.ids)[event_id] == 1
+
+
+@pytest.mark.parametrize("jump", ["an hour forward", "an hour back", "back to 1970"])
+async def test_how_long_an_event_counts_is_a_matter_of_redis_clock(system: System, clock: Clock, jump: str) -> None:
+    clock.jump(JUMPS[jump])
+    lasting = await system.sender.send(ORDER, expires=60)
+    for queue, event_id in (("broker", "past-for-redis-0001"), (SERVICE, "past-for-redis-0002")):
+        seconds, _ = await system.redis.time()
+        past = datetime.fromtimestamp(seconds, UTC) - timedelta(seconds=1)
+        await system.put(queue, event_id, job(envelope(event_id, expirytime=past.isoformat())))
+
+    async def processed() -> None:
+        assert lasting in system.recorder.ids
+
+    await eventually(processed)
+    await system.drained()
+    for queue, event_id in (("broker", "past-for-redis-0001"), (SERVICE, "past-for-redis-0002")):
+        state, result = await system.end_of(queue, event_id)
+        assert (state, list(json.loads(result))) == ("completed", ["expired"])
+    assert system.recorder.ids == [lasting]
 
 
 class Slow:

@@ -290,6 +290,10 @@ def _cancel(bench: Bench) -> Call:
     return Call("cancel", keys, (1, 600_000, "later-1", "digest-later-1self"))
 
 
+def _clock(bench: Bench) -> Call:
+    return Call("clock", (bench.layout.version,), ())
+
+
 def _limit(bench: Bench) -> Call:
     return Call("limit", bench.layout.broker.all, (1, 1))
 
@@ -364,5 +368,6 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "restore": _restore,
     "backlogs": _backlogs,
     "throttle": _throttle,
+    "clock": _clock,
 }
 """One call of each script, on a populated bench."""

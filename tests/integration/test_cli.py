@@ -200,6 +200,8 @@ async def test_dev_shows_no_password(hippo: Hippo) -> None:
         (("send", "ORDER_SUCCESS", "[]", "--from", "order"), 2, "expected the data as a JSON object, got '[]'"),
         (("send", "ORDER_SUCCESS", ORDER, "--from", "order", "--id", "x"), 2, "id"),
         (("send", "ORDER_SUCCESS", ORDER, "--from", "order", "--delay", "-1"), 2, "expected a delay from 0"),
+        (("send", "ORDER_SUCCESS", ORDER, "--from", "order", "--expires", "soon"), 2, "expected --expires in seconds"),
+        (("send", "ORDER_SUCCESS", ORDER, "--from", "order", "--expires", "2026-01-02T03:04:05"), 2, "with a zone"),
         (("send", "ORDER_SUCCESS", ORDER), 2, "Missing option '--from'"),
         (("sned",), 2, "Did you mean 'send'"),
         (("broker", "--redis", "localhost"), 2, "expected a Redis URL"),

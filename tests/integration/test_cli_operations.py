@@ -10,6 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from tests.contract.bus import Bus, Recorder
+from tests.contract.test_13_expiry import passed
 from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal("12.30"))
@@ -174,6 +176,27 @@ async def test_tail_follows_an_event_from_its_sender_to_its_end(bus: Bus, hippo:
     assert {step["origin"] for step in steps} == {"order"}
     assert steps[1]["services"] == ["shipping"]
     assert json.loads(steps[3]["detail"]) == {"parcel": 7}
+
+
+async def test_tail_shows_an_event_that_was_sent_for_a_while_only_and_came_too_late(bus: Bus, hippo: Operator) -> None:
+    broker = await bus.broker()
+    await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await broker.stop()
+    tail = await hippo.start("tail", "--json", "-n", "3")
+    await said(tail, "following shipping")
+    sent = ("send", "ORDER_SUCCESS", '{"orderId":"A-1","total":"1"}', "--from", "order")
+    lasting = (await hippo.run(*sent, "--expires", "2999-01-02T03:04:05+01:00", "--delay", "3600")).strip()
+    assert (await bus.job("broker", lasting))["data"]["expirytime"] == "2999-01-02T02:04:05.000Z"
+    short = (await hippo.run(*sent, "--expires", "0.001")).strip()
+    await passed(bus, datetime.fromisoformat((await bus.job("broker", short))["data"]["expirytime"]))
+
+    await bus.broker()
+
+    out, err = await tail.communicate()
+    assert tail.returncode == 0, err
+    steps = [json.loads(line) for line in out.splitlines()]
+    told = [(step["kind"], step["event_id"]) for step in steps]
+    assert told == [("sent", lasting), ("sent", short), ("expired", short)]
 
 
 async def test_tail_shows_what_goes_wrong_and_keeps_to_the_services_asked_for(bus: Bus, hippo: Operator) -> None:

@@ -31,7 +31,7 @@ PROGRAMS = {
         "the canary has sent an event",
         "the new version has processed ORDER_SUCCESS",
     ],
-    "delayed_and_priority.py": ["no priority\npriority 1\npriority 10\nlater\n"],
+    "delayed_and_priority.py": ["no priority\nfor a minute\npriority 1\npriority 10\nlater\n"],
     "first_event.py": ["shipping A-1 for 12.30, said order"],
     "idempotent_processor.py": ["called 2 times, 1 invoice"],
     "notify_self.py": ["order A-2: 5", "vat = 7"],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hippo_messenger.envelope import check_event_id, decode, encode, new_event_id
+from hippo_messenger.envelope import check_event_id, decode, encode, new_event_id, with_expiry
 from hippo_messenger.errors import InvalidEnvelopeError, InvalidEventIdError
 
 JSON_VALUES = st.recursive(
@@ -88,6 +88,28 @@ def test_members_that_are_none_are_left_out_and_unknown_ones_are_kept() -> None:
     assert decode(raw).extensions == {"partitionkey": "k", "new": 1}
 
 
+@pytest.mark.parametrize(
+    "written", ["2026-11-23T12:00:00.000Z", "2026-11-23T12:00:00z", "2026-11-23 13:00:00+01:00", None]
+)
+def test_an_expiry_is_read_however_rfc_3339_lets_it_be_written(written: str | None) -> None:
+    ours = json.loads(encode(event_id="a" * 20, source="o", event_type="X", data=b"{}"))
+    for envelope in (ours, {name: ours[name] for name in ours if name != "time"}):
+        read = decode(json.dumps(envelope | {"expirytime": written}).encode())
+        assert read.expires == (None if written is None else datetime(2026, 11, 23, 12, tzinfo=UTC))
+        assert read.extensions == {"expirytime": written}
+
+
+@given(data=JSON_VALUES)
+def test_an_expiry_can_be_added_to_what_was_written(data: object) -> None:
+    expiry = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+    raw = encode(event_id="a" * 20, source="o", event_type="X", data=json.dumps(data).encode())
+
+    added = with_expiry(raw, expiry)
+
+    assert json.loads(added) == json.loads(raw) | {"expirytime": "2026-11-23T12:00:00.123Z"}
+    assert decode(added).expires == datetime(2026, 11, 23, 12, 0, 0, 123000, tzinfo=UTC)
+
+
 WHOLE = {"specversion": "1.0", "id": "a" * 20, "source": "order", "type": "ORDER_SUCCESS", "data": {}}
 
 
@@ -110,6 +132,13 @@ def test_a_missing_member_is_named(member: str) -> None:
         ("time", "yesterday"),
         ("time", "2026-11-23T12:00:00"),
         ("datacontenttype", "text/plain"),
+        ("expirytime", "soon"),
+        ("expirytime", 1_800_000_000),
+        ("expirytime", "2026-11-23T12:00:00"),
+        ("expirytime", "2026-11-23"),
+        ("expirytime", "2026-13-23T12:00:00Z"),
+        ("expirytime", "0001-01-01T00:00:00+14:00"),
+        ("expirytime", {}),
     ],
 )
 def test_a_member_of_the_wrong_kind_is_named(member: str, value: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -39,6 +40,9 @@ def send(
     event_id: Annotated[str | None, typer.Option("--id", help="Sent again under one id it is delivered once.")] = None,
     delay: Annotated[float, typer.Option(help="Seconds before it is routed.")] = 0,
     priority: Annotated[int, typer.Option(help="0 goes first, then 1 and so on.")] = 0,
+    expires: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Seconds, or a time in RFC 3339, after which nobody wants it.")
+    ] = None,
     notify_self: Annotated[bool, typer.Option("--notify-self", help="A copy for the sender too.")] = False,
     redis: RedisOption = None,
     catalogue: CatalogueOption = None,
@@ -48,6 +52,7 @@ def send(
     known = read_catalogue(catalogue)
     event_type: EventType = member_of(known.event_types, event, unknown=UnknownEventTypeError)
     service: Service = member_of(known.services, sender, unknown=UnknownServiceError)
+    expiry = None if expires is None else _expiry(expires)
     fields = _fields(sys.stdin.read() if data == _STDIN else data)
 
     async def send_it() -> str:
@@ -64,9 +69,21 @@ def send(
                 delay=delay,
                 priority=priority,
                 notify_self=notify_self,
+                expires=expiry,
             )
 
     print(run(send_it()))
+
+
+def _expiry(text: str) -> float | datetime:
+    for read in (float, datetime.fromisoformat):
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    raise ConfigurationError(
+        f"expected --expires in seconds, or as a time such as 2026-01-02T03:04:05Z, got {text[:60]!r}"
+    )
 
 
 def _fields(text: str) -> Mapping[str, object]:

@@ -38,6 +38,7 @@ _COLOURS = {
     "routed": "blue",
     "unrouted": "yellow",
     "duplicate": "yellow",
+    "expired": "yellow",
     "refused": "red",
     "processed": "green",
     "retry": "yellow",

@@ -6,8 +6,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
+from hippo_messenger.envelope import wire_time
 from hippo_messenger.errors import EventTooLargeError
 from hippo_messenger.registration import Registration, Retention
 
@@ -112,6 +114,11 @@ class Outcome:
     def completed(cls, job: QueuedJob, result: bytes, *, keep: Retention) -> Outcome:
         """Done; `result` is JSON."""
         return cls("completed", job, value=result, keep=keep)
+
+    @classmethod
+    def expired(cls, job: QueuedJob, expiry: datetime, *, keep: Retention) -> Outcome:
+        """Completed without effect, since its event counts no more."""
+        return cls.completed(job, f'{{"expired":"{wire_time(expiry)}"}}'.encode(), keep=keep)
 
     @classmethod
     def failed(

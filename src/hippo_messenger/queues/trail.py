@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ StepKind = Literal[
     "routed",
     "unrouted",
     "duplicate",
+    "expired",
     "refused",
     "registered",
     "processed",
@@ -31,6 +33,8 @@ StepKind = Literal[
 ]
 
 _AT_A_TIME = 200
+_EXPIRED = re.compile(r'\{"expired":"[0-9TZ:.+-]+"\}')
+"""The result of a job that was not processed; a processor's own is not likely to look like that."""
 _BLOCK = 1.0
 
 
@@ -134,7 +138,7 @@ def _decide(entry: _Entry) -> tuple[StepKind, tuple[str, ...], str] | None:
         case "failed", True:
             return "refused", (), fields.get("failedReason", "")
         case "completed", False:
-            return "processed", (), _unless_null(fields.get("returnvalue", ""))
+            return _of_processing(fields.get("returnvalue", ""))
         case "failed", False:
             return "dead", (), fields.get("failedReason", "")
         case "delayed" | "waiting", False:
@@ -154,11 +158,20 @@ def _of_routing(returned: str) -> tuple[StepKind, tuple[str, ...], str]:
         return "routed", (), ""
     if found.get("duplicate"):
         return "duplicate", (), ""
+    if "expired" in found:
+        return "expired", (), str(found["expired"])
     services = tuple(str(name) for name in found.get("deliveredTo") or ())
     held_up = ", ".join(str(name) for name in found.get("parkedFor") or ())
     if not services and not held_up and "deliveredTo" in found:
         return "unrouted", (), ""
     return "routed", services, f"held up for {held_up}" if held_up else ""
+
+
+def _of_processing(returned: str) -> tuple[StepKind, tuple[str, ...], str]:
+    found = _json(returned) if _EXPIRED.fullmatch(returned) else None
+    if isinstance(found, dict):
+        return "expired", (), str(found["expired"])
+    return "processed", (), "" if returned == "null" else returned
 
 
 def _of_registration(entry: _Entry, kind: StepKind, event_id: str, data: bytes | None) -> Step | None:
@@ -190,10 +203,6 @@ def _time_of(entry_id: str) -> datetime:
 def _source(data: bytes | None) -> str:
     found = _json((data or b"").decode(errors="replace"))
     return str(found.get("source", "")) if isinstance(found, dict) else ""
-
-
-def _unless_null(returned: str) -> str:
-    return "" if returned == "null" else returned
 
 
 def _json(text: str) -> object:
