@@ -37,6 +37,7 @@ HippoError
 │   └── RedriveUnderWayError              a queue is redriven already
 ├── EmbeddedServerError                   the embedded server can't be started
 ├── MessengerClosedError                  used after close
+├── ProcessorTimeoutError (TimeoutError)  a processor took longer than its limit; the attempt has failed
 └── ProcessingError                       raised by a processor to say what becomes of the job
     ├── DeadLetter                        no more retries: to the dead letters
     └── Discard                           complete without effect
@@ -70,6 +71,7 @@ __all__ = [
     "NotSentError",
     "PossiblySentError",
     "ProcessingError",
+    "ProcessorTimeoutError",
     "QueueCorruptedError",
     "RedisAuthenticationError",
     "RedisCommandError",
@@ -310,6 +312,10 @@ class EmbeddedServerError(HippoError):
 
 class MessengerClosedError(HippoError):
     """The messenger, worker or broker was used after it was closed."""
+
+
+class ProcessorTimeoutError(HippoError, TimeoutError):
+    """A processor took longer than its limit for one job: the attempt has failed, and is retried as any other."""
 
 
 class ProcessingError(HippoError):

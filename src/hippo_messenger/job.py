@@ -15,7 +15,16 @@ Data = TypeVar("Data", bound=EventData, covariant=True)
 
 
 class JobChannel(Protocol):
-    """Where a job's log and progress go; the processor's thread decides how."""
+    """Where a job's log and progress go, and where its cancellation comes from; the processor's thread decides how."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the processor any more."""
+        ...
+
+    def wait_cancelled(self, timeout: float | None) -> bool:
+        """Block the thread until that is so, or so many seconds; whether it is."""
+        ...
 
     def log(self, line: str) -> Awaitable[None]:
         """Add a line to the job's log."""
@@ -47,6 +56,23 @@ class HippoJob(Generic[Data]):
     channel: JobChannel = field(repr=False, compare=False)
     expires: datetime | None = None
     """From when on nobody needs to process it any more, as its sender said; None is never."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a plain processor should end: its time limit is over, or its worker stops and the grace period is.
+
+        What it returns after it has seen that counts for nothing: the job is put back, or its attempt has failed. An
+        asynchronous processor gets `asyncio.CancelledError` instead; threads that it started may look here.
+        """
+        return self.channel.cancelled
+
+    def wait_cancelled(self, timeout: float | None = None) -> bool:
+        """Sleep in a plain processor, but no longer than until it should end; whether it should.
+
+        Args:
+            timeout: Seconds; None is without end.
+        """
+        return self.channel.wait_cancelled(timeout)
 
     def log(self, line: str) -> Awaitable[None]:
         """Add a line to the job's log, where BullMQ's tools show it.

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from hippo_messenger.cancellation import Cancellation
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.model import EventData, EventType, Service
 from hippo_messenger.envelope import Envelope, decode
@@ -38,6 +39,7 @@ from hippo_messenger.reading import EventReader
 from hippo_messenger.registration import Retention
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
+from hippo_messenger.time_limit import TimeLimit
 
 __all__ = ["Processing", "Processor"]
 
@@ -70,6 +72,7 @@ class Processing:
         settings: Settings,
         processor: Processor[EventData] | None,
         threads: int,
+        time_limit: float | None,
         clock: Clock,
         observer: Observer,
     ) -> None:
@@ -81,20 +84,25 @@ class Processing:
         self._settings = settings
         self._default = processor
         self._by_type: dict[EventType, Processor[Any]] = {}
+        self._limit = TimeLimit.of(time_limit)
+        self._limits: dict[EventType, TimeLimit | None] = {}
         self._asynchronous: dict[int, bool] = {}
         self._keep = Retention(age=settings.completed_age, count=settings.completed_count)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"hippo-{queue.name}")
 
-    def add(self, model: type[Data], processor: Processor[Data]) -> None:
-        """Make a function the processor of one event.
+    def add(self, model: type[Data], processor: Processor[Data], *, time_limit: float | None = None) -> None:
+        """Make a function the processor of one event, where given with a limit of its own.
 
         Raises:
-            ConfigurationError: The event has one already, or is not in the catalogue.
+            ConfigurationError: The event has one already, or is not in the catalogue; or the limit is no limit.
         """
         event_type = self._catalogue.require_event_type(model.event_type)
         if event_type in self._by_type:
             raise ConfigurationError(f"expected one processor of {event_type}, got a second one")
+        limit = TimeLimit.of(time_limit)
         self._by_type[event_type] = processor
+        if time_limit is not None:
+            self._limits[event_type] = limit
 
     def check(self) -> None:
         """To be called on the event loop that is to process.
@@ -114,12 +122,13 @@ class Processing:
 
     async def process(self, job: QueuedJob) -> Outcome:
         """Run one job to its outcome; raises nothing but the cancellation."""
+        cancellation = Cancellation()
         try:
-            event = self._read(job)
+            event = self._read(job, cancellation)
             if event.expires is not None and await self._is_past(event.expires):
                 return self._expired(job, event.expires, origin=event.origin)
             processor = self._processor(event.job_type)
-            returned = await self._run(processor, event)
+            returned = await self._run(processor, event, cancellation)
             return Outcome.completed(job, self._result(returned), keep=job.keep_completed(self._keep))
         except Discard as error:
             result = json.dumps({"discarded": str(error)}).encode()
@@ -131,12 +140,13 @@ class Processing:
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
+                cancellation.set()  # for threads that an asynchronous processor may have started
                 raise
             return self._failed_attempt(job, error)  # of something that the processor waited for, not of the job
         except Exception as error:
             return self._failed_attempt(job, error)
 
-    def _read(self, job: QueuedJob) -> HippoJob[EventData]:
+    def _read(self, job: QueuedJob, cancellation: Cancellation) -> HippoJob[EventData]:
         if job.deferred_failure is not None:
             raise _Unfit(job.deferred_failure)
         try:
@@ -155,7 +165,7 @@ class Processing:
             time=envelope.time or _time(job),
             attempt=job.attempts_made + 1,
             raw=job.data,
-            channel=_Channel(self._queue, job, self._home),
+            channel=_Channel(self._queue, job, self._home, cancellation),
             expires=envelope.expires,
         )
 
@@ -185,12 +195,35 @@ class Processing:
             raise _NoProcessor(f"no processor for {event_type} in this worker")
         return processor
 
-    async def _run(self, processor: Processor[Any], event: HippoJob[EventData]) -> object:
-        if self._is_asynchronous(processor):
-            return await cast("Awaitable[object]", processor(event))
+    async def _run(self, processor: Processor[Any], event: HippoJob[EventData], cancellation: Cancellation) -> object:
+        limit = self._limits.get(event.job_type, self._limit)
+        if not self._is_asynchronous(processor):
+            return await self._in_thread(processor, event, cancellation, limit)
+        call = cast("Awaitable[object]", processor(event))
+        return await (call if limit is None else limit.over_coroutine(call, name=_name(processor)))
+
+    async def _in_thread(
+        self,
+        processor: Processor[Any],
+        event: HippoJob[EventData],
+        cancellation: Cancellation,
+        limit: TimeLimit | None,
+    ) -> object:
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: context.run(_run_plain, processor, event))
+        future = loop.run_in_executor(self._threads, lambda: context.run(_run_plain, processor, event))
+        future.add_done_callback(_looked_at)
+        try:
+            if limit is None:
+                await asyncio.wait([future])
+            else:
+                await limit.over_thread(future, cancellation, name=_name(processor), job_id=event.id)
+        except asyncio.CancelledError:
+            cancellation.set()
+            await asyncio.wait([future])  # its worker doesn't wait for long
+            if cancellation.was_seen:
+                raise
+        return future.result()
 
     def _is_asynchronous(self, processor: Processor[Any]) -> bool:
         known = self._asynchronous.get(id(processor))  # they live as long as this does
@@ -251,12 +284,20 @@ class _Home:
 class _Channel:
     """Where one job's log and progress go, from the event loop or from a processor's thread."""
 
-    __slots__ = ("_home", "_job", "_queue")
+    __slots__ = ("_cancellation", "_home", "_job", "_queue")
 
-    def __init__(self, queue: Queue, job: QueuedJob, home: _Home) -> None:
+    def __init__(self, queue: Queue, job: QueuedJob, home: _Home, cancellation: Cancellation) -> None:
         self._queue = queue
         self._job = job
         self._home = home
+        self._cancellation = cancellation
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancellation.is_set
+
+    def wait_cancelled(self, timeout: float | None) -> bool:
+        return self._cancellation.wait(timeout)
 
     def log(self, line: str) -> Awaitable[None]:
         return self._here_or_there(self._queue.log(self._job, line))
@@ -284,6 +325,16 @@ def _run_plain(processor: Processor[Any], event: HippoJob[EventData]) -> object:
         return processor(event)
     except StopIteration as error:  # no future takes it: whoever waits for this one would wait for ever
         raise RuntimeError("the processor raised StopIteration") from error
+
+
+def _looked_at(future: asyncio.Future[object]) -> None:
+    """Nobody need complain that an error was never looked at, where a worker could wait no longer."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _name(processor: Processor[Any]) -> str:
+    return str(getattr(processor, "__qualname__", type(processor).__qualname__))
 
 
 def _is_asynchronous(processor: Processor[Any]) -> bool:

@@ -45,7 +45,12 @@ class HippoWorker:
     """
 
     def __init__(
-        self, *, messenger: HippoMessenger, processor: Processor[EventData] | None = None, concurrency: int = 10
+        self,
+        *,
+        messenger: HippoMessenger,
+        processor: Processor[EventData] | None = None,
+        concurrency: int = 10,
+        processor_timeout: float | None = None,
     ) -> None:
         """Put a worker together; it takes nothing before it is started.
 
@@ -54,9 +59,12 @@ class HippoWorker:
             processor: Called with every job that no `on` processor wants. An asynchronous function runs on the event
                 loop, a plain one in a thread.
             concurrency: How many jobs are processed at the same time.
+            processor_timeout: Seconds that a processor may take for one job; left out, as long as it likes. Past them
+                the attempt has failed with a `ProcessorTimeoutError`: an asynchronous processor is cancelled, a plain
+                one is told by `HippoJob.cancelled` and waited for.
 
         Raises:
-            ConfigurationError: `concurrency` is not a whole number from 1 to 1,000.
+            ConfigurationError: `concurrency` is not a whole number from 1 to 1,000, or the limit is no time.
         """
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 1000:
             raise ConfigurationError(f"expected a concurrency from 1 to 1,000, got {concurrency!r}")
@@ -79,6 +87,7 @@ class HippoWorker:
             settings=settings,
             processor=processor,
             threads=concurrency,
+            time_limit=processor_timeout,
             clock=Clock(caller, layout),
             observer=messenger.observer,
         )
@@ -118,16 +127,21 @@ class HippoWorker:
         is_full = self._room() <= 0 and not self._finished
         return self._pulse.health(stopped=stopped, redis_ok=connection.answers, excused=is_full)
 
-    def on(self, *models: type[Data]) -> Callable[[Processor[Data]], Processor[Data]]:
+    def on(self, *models: type[Data], timeout: float | None = None) -> Callable[[Processor[Data]], Processor[Data]]:
         """Make the decorated function the processor of these events.
 
+        Args:
+            models: The events.
+            timeout: Seconds that it may take for one job; left out, the worker's `processor_timeout`. `math.inf` is
+                no limit.
+
         Raises:
-            ConfigurationError: An event has a processor already, or is not in the catalogue.
+            ConfigurationError: An event has a processor already, or is not in the catalogue; or the limit is no time.
         """
 
         def register(processor: Processor[Data]) -> Processor[Data]:
             for model in models:
-                self._processing.add(model, processor)
+                self._processing.add(model, processor, time_limit=timeout)
             return processor
 
         return register

@@ -53,6 +53,7 @@ PROGRAMS = {
     "services.py": [
         "account hears ORDER_SUCCESS from order\naccount hears ORDER_CANCELLED from order\nnothing more: True"
     ],
+    "slow_processors.py": ["ORDER_SUCCESS: failed\nORDER_CANCELLED: failed\n"],
 }
 WITH_TESTS_OF_THEIR_OWN = {"shop_worker.py", "testing_a_service.py", "testing_with_the_kit.py"}
 
