@@ -44,6 +44,9 @@ class Observer:
     def lost(self, job_id: str, *, queue: str) -> None:
         """A job's lock went to somebody else while it was processed: it may be processed again."""
 
+    def blocked(self, event_type: str, *, queue: str, job_id: str, seconds: float) -> None:
+        """The event loop was held up for so long by a processor of this event; by something else where it is empty."""
+
     def recovered(self, job_ids: tuple[str, ...], *, queue: str) -> None:
         """Jobs of a worker that died were put back."""
 

@@ -104,6 +104,13 @@ class Processing:
         if time_limit is not None:
             self._limits[event_type] = limit
 
+    def name_of(self, event_type: str) -> str:
+        """What the processor of an event type is called; for those who tell of it, from any thread."""
+        for known, processor in self._by_type.copy().items():
+            if known.value == event_type:
+                return _name(processor)
+        return "no processor" if self._default is None else _name(self._default)
+
     def check(self) -> None:
         """To be called on the event loop that is to process.
 

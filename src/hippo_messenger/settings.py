@@ -70,6 +70,8 @@ class Settings(BaseModel):
     """How long a worker that stops lets running processors finish."""
     worker_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
     """At so many bytes of jobs in hand a worker takes no more, whatever slots it has free."""
+    worker_block_warning: float = Field(default=1.0, ge=0)
+    """After how long a worker says that a processor holds up the event loop; 0 never looks."""
     dead_letter_limit: int = Field(default=10_000, ge=1)
     """At so many dead letters a service's queue pauses itself: they are never dropped to make room."""
     unknown_type_delay: float = Field(default=30.0, gt=0)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.catalogue.model import EventData
@@ -22,6 +22,7 @@ from hippo_messenger.queues.queue import Queue
 from hippo_messenger.queues.upkeep import Upkeep
 from hippo_messenger.shutdown import Shutdown
 from hippo_messenger.supervision import Supervision
+from hippo_messenger.watchdog import Culprit, Watchdog
 
 __all__ = ["HippoWorker"]
 
@@ -101,6 +102,13 @@ class HippoWorker:
         self._supervision = Supervision(f"worker of {messenger.service}", observer=messenger.observer)
         self._pulse = Pulse(limit=2 * settings.block_timeout)
         self._wait_again = Backoff(first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        self._watchdog = Watchdog(
+            queue=self._queue.name,
+            tolerance=settings.worker_block_warning,
+            lock=settings.worker_lock,
+            observer=messenger.observer,
+            culprit=self._culprit,
+        )
         self._running: dict[asyncio.Task[Outcome], QueuedJob] = {}
         self._bytes = 0
         self._finished: list[Outcome] = []
@@ -170,6 +178,7 @@ class HippoWorker:
             supervision.start("recovering", self._upkeep.recover),
             supervision.watch(lambda: self.health, every=self._messenger.settings.block_timeout / 4),
         ]
+        self._watchdog.start()
         _log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
 
     async def run(self) -> None:
@@ -217,6 +226,7 @@ class HippoWorker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self._watchdog.stop()
         self._processing.close()
         await self._queue.leave()
 
@@ -291,6 +301,10 @@ class HippoWorker:
         self._running[task] = job
         self._bytes += len(job.data)
         task.add_done_callback(self._ended)
+
+    def _culprit(self, task: asyncio.Task[object]) -> Culprit | None:
+        job = self._running.get(cast("asyncio.Task[Outcome]", task))
+        return None if job is None else Culprit(self._processing.name_of(job.name), job.name, job.id)
 
     def _ended(self, task: asyncio.Task[Outcome]) -> None:
         if self._room() <= 0:
