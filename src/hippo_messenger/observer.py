@@ -47,6 +47,9 @@ class Observer:
     def blocked(self, event_type: str, *, queue: str, job_id: str, seconds: float) -> None:
         """The event loop was held up for so long by a processor of this event; by something else where it is empty."""
 
+    def breaker(self, state: str, *, queue: str) -> None:
+        """A worker's breaker is `open` (its processor fails everything), `half-open` (one job is tried) or `closed`."""
+
     def recovered(self, job_ids: tuple[str, ...], *, queue: str) -> None:
         """Jobs of a worker that died were put back."""
 

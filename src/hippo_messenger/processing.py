@@ -32,6 +32,7 @@ from hippo_messenger.errors import (
 )
 from hippo_messenger.job import HippoJob
 from hippo_messenger.observer import Observer
+from hippo_messenger.pace import Pace
 from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.delivery import Outcome, QueuedJob
 from hippo_messenger.queues.queue import Queue
@@ -74,10 +75,12 @@ class Processing:
         threads: int,
         time_limit: float | None,
         clock: Clock,
+        pace: Pace,
         observer: Observer,
     ) -> None:
         self._queue = queue
         self._clock = clock
+        self._pace = pace
         self._observer = observer
         self._catalogue = catalogue
         self._reader = EventReader(catalogue)
@@ -136,7 +139,9 @@ class Processing:
                 return self._expired(job, event.expires, origin=event.origin)
             processor = self._processor(event.job_type)
             returned = await self._run(processor, event, cancellation)
-            return Outcome.completed(job, self._result(returned), keep=job.keep_completed(self._keep))
+            outcome = Outcome.completed(job, self._result(returned), keep=job.keep_completed(self._keep))
+            self._pace.succeeded(job.id)
+            return outcome
         except Discard as error:
             result = json.dumps({"discarded": str(error)}).encode()
             return Outcome.completed(job, result, keep=job.keep_completed(self._keep))
@@ -262,6 +267,7 @@ class Processing:
         return Outcome.later(job, delay=self._settings.unknown_type_delay)
 
     def _failed_attempt(self, job: QueuedJob, error: BaseException) -> Outcome:
+        self._pace.failed(job.id)
         policy = RetryPolicy.from_job_options(job.read_options)
         delay = policy.delay_after(job.attempts_made + 1, chance=random.random())
         if delay is None:

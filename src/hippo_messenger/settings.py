@@ -72,6 +72,10 @@ class Settings(BaseModel):
     """At so many bytes of jobs in hand a worker takes no more, whatever slots it has free."""
     worker_block_warning: float = Field(default=1.0, ge=0)
     """After how long a worker says that a processor holds up the event loop; 0 never looks."""
+    breaker_attempts: int = Field(default=20, ge=0, le=10_000)
+    """Over so many of the last attempts a worker looks whether its processor fails everything; 0 never looks."""
+    breaker_failures: float = Field(default=0.9, gt=0, le=1)
+    """When such a part of them has failed, the breaker opens: jobs are tried one at a time until they succeed."""
     dead_letter_limit: int = Field(default=10_000, ge=1)
     """At so many dead letters a service's queue pauses itself: they are never dropped to make room."""
     unknown_type_delay: float = Field(default=30.0, gt=0)

@@ -9,15 +9,18 @@ from types import TracebackType
 from typing import Self, TypeVar, cast
 
 from hippo_messenger.backoff import Backoff
+from hippo_messenger.breaker import Breaker
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import ConfigurationError, MessengerClosedError, RedisError
 from hippo_messenger.health import Health, Pulse
 from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.pace import Pace
 from hippo_messenger.processing import Processing, Processor
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.delivery import TAKE_BYTES, Order, Outcome, QueuedJob, Taken
 from hippo_messenger.queues.layout import Layout
+from hippo_messenger.queues.open_breakers import OpenBreakers
 from hippo_messenger.queues.queue import Queue
 from hippo_messenger.queues.upkeep import Upkeep
 from hippo_messenger.shutdown import Shutdown
@@ -82,6 +85,13 @@ class HippoWorker:
             events_stream=settings.events_stream,
             metrics_minutes=settings.metrics_minutes,
         )
+        self._pace = Pace(
+            Breaker(attempts=settings.breaker_attempts, failures=settings.breaker_failures),
+            service=self._queue.name,
+            open_breakers=OpenBreakers(caller, layout),
+            observer=messenger.observer,
+            look_again=self._look_again,
+        )
         self._processing = Processing(
             self._queue,
             catalogue=messenger.catalogue,
@@ -90,6 +100,7 @@ class HippoWorker:
             threads=concurrency,
             time_limit=processor_timeout,
             clock=Clock(caller, layout),
+            pace=self._pace,
             observer=messenger.observer,
         )
         self._upkeep = Upkeep(
@@ -113,6 +124,7 @@ class HippoWorker:
         self._bytes = 0
         self._finished: list[Outcome] = []
         self._changed = asyncio.Event()
+        self._look = True
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -228,6 +240,7 @@ class HippoWorker:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._watchdog.stop()
         self._processing.close()
+        await self._pace.stop()
         await self._queue.leave()
 
     async def __aenter__(self) -> Self:
@@ -242,21 +255,23 @@ class HippoWorker:
     async def _process_all(self) -> None:
         """One call after the other: each settles what has finished since the last and takes what there is room for."""
         listener: asyncio.Task[bool] | None = None
-        look, taken = True, Taken()
+        taken = Taken()
+        self._look = True
         try:
             while not self._stopping:
                 room = self._room()
-                if self._finished or (look and room > 0):
+                if self._finished or (self._look and room > 0):
+                    self._look = self._look and room <= 0
                     taken = await self._exchange(room)
-                    if room > 0:
-                        look = bool(taken.jobs) and (taken.more or len(taken.jobs) == room)
+                    if room > 0 and taken.jobs and (taken.more or len(taken.jobs) == room):
+                        self._look = True
                 elif room > 0 and listener is None:
                     listener = asyncio.create_task(self._listen(taken))
                 else:
                     await self._changed.wait()
                     self._changed.clear()
                 if listener is not None and listener.done():
-                    woken, listener, look = listener.result(), None, True
+                    woken, listener, self._look = listener.result(), None, True
                     if woken and self._room() <= 0:
                         await self._wake_another()
         except BaseException:  # whoever goes on after a fault looks by itself, and listens anew
@@ -267,7 +282,11 @@ class HippoWorker:
     def _room(self) -> int:
         """How many jobs more it may take: none while those in hand come to `worker_bytes`."""
         is_laden = self._bytes >= self._messenger.settings.worker_bytes
-        return 0 if is_laden else self._concurrency - len(self._running)
+        return 0 if is_laden else self._pace.room(self._concurrency - len(self._running))
+
+    def _look_again(self) -> None:
+        self._look = True
+        self._changed.set()
 
     async def _exchange(self, room: int) -> Taken:
         """Settle what has finished, and take new jobs and start them."""
@@ -297,6 +316,7 @@ class HippoWorker:
 
     def _launch(self, job: QueuedJob) -> None:
         self._upkeep.hold(job)
+        self._pace.took(job.id)
         task = asyncio.create_task(self._processing.process(job))
         self._running[task] = job
         self._bytes += len(job.data)
@@ -313,6 +333,7 @@ class HippoWorker:
         if job is None:  # it was put back already
             return
         self._bytes -= len(job.data)
+        self._pace.ended(job.id)
         if task.cancelled():
             self._finished.append(Outcome.back(job))
         elif (fault := task.exception()) is not None:

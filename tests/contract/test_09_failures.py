@@ -86,7 +86,7 @@ async def test_a_return_value_that_cannot_be_kept_is_a_dead_letter_and_not_a_sec
 
 
 async def test_dead_letters_are_not_dropped_to_make_room(bus: Bus) -> None:
-    settings = bus.settings.model_copy(update={"completed_count": 1, "rejected_count": 1})
+    settings = bus.settings.model_copy(update={"completed_count": 1, "rejected_count": 1, "breaker_attempts": 0})
     messenger = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=1), settings=settings)
     await bus.worker(messenger, Recorder(raises=[ValueError("no")] * 50))
 

@@ -236,7 +236,7 @@ async def test_a_plain_processor_that_keeps_the_interpreter_to_itself_in_bursts_
     def computes(job: HippoJob[EventData]) -> None:
         runs[job.id] += 1
         while not release.is_set():
-            sum(range(10_000_000))  # no other thread of this process runs meanwhile
+            sum(range(2_000_000))  # no other thread of this process runs meanwhile
 
     await bus.worker(account, computes)
     await account.send(ORDER, notify_self=True)

@@ -294,6 +294,14 @@ def _clock(bench: Bench) -> Call:
     return Call("clock", (bench.layout.version,), ())
 
 
+def _breaker(bench: Bench) -> Call:
+    return Call("breaker", (bench.layout.open_breakers("account"),), ("one", 60_000))
+
+
+def _breakers(bench: Bench) -> Call:
+    return Call("breakers", tuple(bench.layout.open_breakers(name) for name in ("account", "order")), ())
+
+
 def _limit(bench: Bench) -> Call:
     return Call("limit", bench.layout.broker.all, (1, 1))
 
@@ -369,5 +377,7 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "backlogs": _backlogs,
     "throttle": _throttle,
     "clock": _clock,
+    "breaker": _breaker,
+    "breakers": _breakers,
 }
 """One call of each script, on a populated bench."""

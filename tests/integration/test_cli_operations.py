@@ -100,6 +100,21 @@ async def test_status_counts_what_is_there(bus: Bus, hippo: Operator) -> None:
     assert [line.split()[0] for line in lines[1:]] == ["broker", "notification", "shipping"]
 
 
+async def test_status_shows_a_service_whose_processor_fails_everything(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await bus.worker(shipping, Recorder(raises=[ConnectionError("no database")] * 1000))
+    await shipping.send_many([ORDER] * 50, notify_self=True)
+
+    async def noted() -> None:
+        assert await bus.redis.zcard(bus.layout.open_breakers("shipping")) == 1
+
+    await eventually(noted)
+    assert {row["queue"]: row["slowed"] for row in await hippo.json("status")} == {"broker": 0, "shipping": 1}
+    [line] = [line for line in (await hippo.run("status")).splitlines() if line.startswith("shipping")]
+    assert line.startswith("shipping 1 slowed")
+
+
 async def test_status_goes_on_until_it_is_stopped(bus: Bus, hippo: Operator) -> None:
     watching = await hippo.start("status", "--watch", "0.2", "--json")
     assert watching.stdout is not None

@@ -55,6 +55,7 @@ def marked(entry: Standing) -> str:
     """A queue's name, with what an operator should know of it first."""
     marks = [("paused", "yellow")] if entry.paused else []
     marks += [("full", "yellow")] if entry.is_full else []
+    marks += [(f"{entry.slowed} slowed", "red")] if entry.slowed else []
     marks += [("clash", "red")] if entry.clash else []
     return " ".join([entry.queue, *(f"[{colour}]{mark}[/]" for mark, colour in marks)])
 

@@ -149,3 +149,7 @@ class Layout:
     def presence(self, service: str) -> str:
         """Sorted set: instances of a service, by when each was last heard of."""
         return f"{self.prefix}:presence:{service}"
+
+    def open_breakers(self, service: str) -> str:
+        """Sorted set: workers of a service that are slowed down, by when (ms) that is forgotten."""
+        return f"{self.presence(service)}:breakers"

@@ -16,6 +16,7 @@ from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
+from hippo_messenger.queues.open_breakers import OpenBreakers
 from hippo_messenger.queues.registry import Registry, read_changes
 from hippo_messenger.queues.throttle import read_limits
 from hippo_messenger.registration import Registration
@@ -55,6 +56,8 @@ class Standing:
     """How many jobs may wait for the service, as it asked."""
     clash: Clash | None
     """Set where two deployments register the service in turn."""
+    slowed: int = 0
+    """Workers whose breaker is open: their processor fails everything, and they try one job at a time."""
 
     @property
     def is_full(self) -> bool:
@@ -76,6 +79,7 @@ class Overview:
         self._layout = layout
         self._caller = caller
         self._registry = Registry(connection, layout, caller=caller)
+        self._open_breakers = OpenBreakers(caller, layout)
 
     async def standings(self, *, also: Iterable[str] = ()) -> list[Standing]:
         """The broker's queue, then that of every registered service, by name.
@@ -109,10 +113,10 @@ class Overview:
         queues = list(registered)
         keys = [key for queue in queues for key in self._keys(queue)]
         now, found = await self._caller.call("standings", keys, (), patience=0)
-        workers = await self._workers(queues)
+        workers, slowed = await self._workers(queues), await self._open_breakers.count(queues)
         counts = cast("Sequence[Sequence[object]]", found)
         return [
-            _standing(queue, entry, cast("int", now), words, None if workers is None else workers[queue])
+            _standing(queue, entry, cast("int", now), words, None if workers is None else workers[queue], slowed[queue])
             for (queue, entry), words in zip(registered.items(), counts, strict=True)
         ]
 
@@ -135,7 +139,7 @@ class Overview:
 
 
 def _standing(
-    queue: str, entry: Registration | None, now: int, words: Sequence[object], workers: int | None
+    queue: str, entry: Registration | None, now: int, words: Sequence[object], workers: int | None, slowed: int
 ) -> Standing:
     heard, waiting, active, delayed, completed, failed, paused, oldest = cast("Sequence[int]", words[:_COUNTS])
     metrics = cast("Sequence[bytes]", words[_COUNTS : _COUNTS + _METRICS])
@@ -157,6 +161,7 @@ def _standing(
         backlog=None if entry is None else entry.backlog,
         limits=read_limits(cast("Sequence[bytes]", limits)),
         clash=find_clash(read_changes(cast("Sequence[bytes]", changes)), now=now / 1000),
+        slowed=slowed,
     )
 
 

@@ -40,8 +40,12 @@ class Upkeep:
 
     async def renew(self) -> None:
         """Renew the locks of what is held, three times in a lock's time, until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
-            await asyncio.sleep(self._lock / 3)
+            # From one due time to the next: a call takes long where a thread keeps the interpreter to itself.
+            due = max(due + self._lock / 3, loop.time())
+            await asyncio.sleep(due - loop.time())
             if not (held := self.held):
                 continue
             lost = set(await self._queue.renew(held, lock=self._lock))
