@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -228,15 +229,18 @@ async def test_threads_of_an_asynchronous_processor_can_look_too(bus: Bus) -> No
 @pytest.mark.chaos
 @pytest.mark.slow
 async def test_a_plain_processor_that_keeps_the_interpreter_to_itself_in_bursts_keeps_its_lock(bus: Bus) -> None:
-    settings = bus.settings.model_copy(update={"worker_lock": 2.0})
+    settings = bus.settings.model_copy(update={"worker_lock": 2.0, "worker_stall_check": 1.0})
     account = bus.messenger(HippoService.ACCOUNT, settings=settings)
     runs: Counter[str] = Counter()
     release = threading.Event()
+    began = time.monotonic()
+    sum(range(1_000_000))
+    burst = round(1_000_000 * 0.02 / (time.monotonic() - began))  # a hundredth of the lock's time, on this machine
 
     def computes(job: HippoJob[EventData]) -> None:
         runs[job.id] += 1
         while not release.is_set():
-            sum(range(2_000_000))  # no other thread of this process runs meanwhile
+            sum(range(burst))  # no other thread of this process runs meanwhile
 
     await bus.worker(account, computes)
     await account.send(ORDER, notify_self=True)
@@ -248,7 +252,7 @@ async def test_a_plain_processor_that_keeps_the_interpreter_to_itself_in_bursts_
         assert locks[-1] - locks[0] > 6000
 
     await eventually(lambda: active(bus, 1))
-    await eventually(three_lock_times, timeout=60)
+    await eventually(three_lock_times, timeout=60, interval=0.5)  # each look takes turns of the same loop
     release.set()
     await bus.settled("account", completed=1)
     assert list(runs.values()) == [1]
