@@ -8,7 +8,8 @@ const prefix = process.env.HIPPO_PREFIX ?? '{hippo}';
 const worker = new Worker(
   'billing', // the service's name is the name of its queue
   async (job) => {
-    const { id, source, type, data } = job.data;
+    const { id, source, type, data, expirytime } = job.data;
+    if (Date.parse(expirytime) <= Date.now()) return { expired: expirytime }; // without one that is never so
     if (type !== 'ORDER_SUCCESS') throw new UnrecoverableError(`no processor for ${type}`);
     console.log(`billing ${data.orderId} for ${data.total}, said ${source} in ${id}`);
     return { invoice: `I-${data.orderId}` };

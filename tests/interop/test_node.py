@@ -247,5 +247,13 @@ async def test_the_examples_of_the_wire_contract_run(bus: Bus, tmp_path: Path) -
     event_id = await order.send(OrderSuccess(order_id="A-1", total=Decimal("12.30")))
     assert (await working.stdout.readline()).decode() == f"billing A-1 for 12.30, said order in {event_id}\n"
     await bus.settled("billing", completed=1)
+
+    late = envelope("ORDER_SUCCESS", {"orderId": "A-2", "total": "1"}, event_id="late-for-node-0001", source="order")
+    fields = {"name": "ORDER_SUCCESS", "data": json.dumps(late | {"expirytime": "2026-01-02T03:04:06.000Z"})}
+    await bus.redis.hset(bus.queue("billing").job(late["id"]), mapping=fields | {"opts": "{}", "timestamp": 1})
+    await bus.redis.lpush(bus.queue("billing").base + "wait", late["id"])
+    await bus.redis.zadd(bus.queue("billing").marker, {"0": 0})
+    await bus.settled("billing", completed=2)
+    assert (await bus.job("billing", late["id"]))["returnvalue"] == {"expired": "2026-01-02T03:04:06.000Z"}
     working.send_signal(signal.SIGTERM)
     assert await working.wait() == 0
