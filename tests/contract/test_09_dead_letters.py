@@ -249,7 +249,8 @@ async def test_what_fails_again_while_it_is_redriven_is_not_redriven_twice(bus: 
         runs[job.id] += 1
         raise ValueError("still broken")
 
-    await bus.worker(bus.messenger(HippoService.ACCOUNT), fail)
+    unchecked = bus.settings.model_copy(update={"breaker_attempts": 0})  # all of it fails, on purpose and at once
+    await bus.worker(bus.messenger(HippoService.ACCOUNT, settings=unchecked), fail)
     await redriving(bus).run(RedrivePlan(ALL, rate=600))
     await bus.settled("account", failed=300)
     assert set(runs.values()) == {1}
