@@ -94,6 +94,9 @@ from hippo_messenger.errors import (
     UnknownEventTypeError,
     UnknownServiceError,
 )
+from hippo_messenger.expiry import (
+    Expiry,
+)
 from hippo_messenger.health import (
     Health,
 )
@@ -155,6 +158,7 @@ __all__ = [
     "EventTooLargeError",
     "EventType",
     "EventValidationError",
+    "Expiry",
     "FieldError",
     "Health",
     "HippoBroker",
