@@ -19,7 +19,7 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from tests.contract.bus import Bus, Recorder
-from tests.contract.test_13_expiry import passed
+from tests.contract.test_16_expiry import passed
 from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal("12.30"))

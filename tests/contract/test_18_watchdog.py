@@ -1,4 +1,4 @@
-"""Promise 15: a processor that holds up the event loop is named."""
+"""Promise 18: a processor that holds up the event loop is named."""
 
 from __future__ import annotations
 

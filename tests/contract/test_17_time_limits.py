@@ -1,4 +1,4 @@
-"""Promise 14: a processor may have a time limit, and learns that nobody waits for it any more."""
+"""Promise 17: a processor may have a time limit, and learns that nobody waits for it any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise 16: a service whose processor fails everything is slowed down instead of burning every job's attempts."""
+"""Promise 19: a service whose processor fails everything is slowed down instead of burning every job's attempts."""
 
 from __future__ import annotations
 

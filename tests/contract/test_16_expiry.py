@@ -1,4 +1,4 @@
-"""Promise 13: an event that is past its time is neither delivered nor processed, by Redis' clock."""
+"""Promise 16: an event that is past its time is neither delivered nor processed, by Redis' clock."""
 
 from __future__ import annotations
 
