@@ -162,6 +162,7 @@ class Proxy:
         handler = asyncio.ensure_future(self._serve(reader, writer))
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
+        handler.add_done_callback(lambda _: writer.close())  # one that is cancelled before it begins closes nothing
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refuses:
