@@ -9,8 +9,7 @@ from pydantic import ValidationError, create_model
 
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.model import EventData, EventType, read_data
-from hippo_messenger.catalogue.numbers import may_be_infinite
-from hippo_messenger.envelope import Envelope, Wire, decode
+from hippo_messenger.envelope import Envelope, Wire, decode, is_finite
 from hippo_messenger.errors import InvalidEnvelopeError, UnknownEventTypeError
 
 __all__ = ["Event", "EventReader"]
@@ -53,7 +52,7 @@ class EventReader:
             envelope = wire.model_validate_json(raw).envelope()
         except (UnknownEventTypeError, ValidationError, InvalidEnvelopeError):
             return None
-        if envelope.type != expected or may_be_infinite(raw):
+        if envelope.type != expected or not is_finite(raw, event_id=envelope.id):
             return None
         data = cast("EventData", envelope.data)
         return Event(envelope, data.event_type, data)

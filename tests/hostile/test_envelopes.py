@@ -97,6 +97,17 @@ def test_what_javascript_cannot_read_never_passes_as_data(data: str) -> None:
         assert_is_json(raw)
 
 
+@pytest.mark.parametrize("event_id", ["111111111111111e9", "0190e000-0e00-70e0-9e99-0123456789ab"])
+@pytest.mark.parametrize("number", ["111111111111111e999", "-1E+999", "9" * 400 + ".5"])
+def test_an_id_that_looks_like_a_number_hides_none(event_id: str, number: str) -> None:
+    """Guards against an id that is left out of the look for numbers taking a part of one along."""
+    head = json.dumps({name: value for name, value in WHOLE.items() if name not in ("data", "id")})[1:]
+    raw = f'{{"data":{{"orderId":"A-1","total":"1","weight":{number}}},"id":"{event_id}",{head}'.encode()
+    assert read(raw) is None
+    assert READER.read_at_once(raw, expected="ORDER_SUCCESS") is None
+    assert READER.read_at_once(raw.replace(number.encode(), b"1e9"), expected="ORDER_SUCCESS") is not None
+
+
 @pytest.mark.parametrize("bomb", BOMBS)
 @pytest.mark.parametrize("place", ["the whole", "data", "type", "an extension"])
 def test_ten_megabytes_are_an_envelope_or_refused(bomb: str, place: str) -> None:

@@ -13,7 +13,7 @@ _DIGITS = bytes.maketrans(b"123456789E+", b"000000000e0")
 _SAFE_DIGITS = 16
 """Every integer beyond 2^53 has at least so many."""
 _LONG = 100
-"""A number beyond 1e308 has an exponent of three digits, or more digits than this."""
+"""A number beyond 1e308 has an exponent of three digits, right behind a digit, or more digits than this."""
 
 
 def may_be_unsafe(raw: bytes) -> bool:
@@ -24,4 +24,4 @@ def may_be_unsafe(raw: bytes) -> bool:
 def may_be_infinite(raw: bytes) -> bool:
     """Whether there may be a number that is not finite once it is parsed."""
     plain = raw.translate(_DIGITS)
-    return b"e000" in plain or b"0" * _LONG in plain or b"NaN" in raw or b"Infinity" in raw
+    return b"0e000" in plain or b"0" * _LONG in plain or b"NaN" in raw or b"Infinity" in raw
