@@ -21,7 +21,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from hippo_messenger.errors import ConfigurationError
-from hippo_messenger.queues.line import ClusterLine, Line, PooledLine
+from hippo_messenger.queues.line import ClusterLine, Line, ServerLine
 
 __all__ = ["Client", "Endpoint", "endpoint_of_client", "endpoint_of_url"]
 
@@ -80,7 +80,7 @@ class ServerEndpoint:
 
     def line(self, *, client_name: str | None) -> Line:
         """See `Endpoint`."""
-        return PooledLine(ConnectionPool(connection_class=self._kind, **self._options, **self._ours(client_name)))
+        return ServerLine(ConnectionPool(connection_class=self._kind, **self._options, **self._ours(client_name)))
 
     def client(self, *, reply_timeout: float) -> Client:
         """See `Endpoint`."""
@@ -120,7 +120,7 @@ class SentinelEndpoint:
 
     def line(self, *, client_name: str | None) -> Line:
         """See `Endpoint`."""
-        return PooledLine(self._pool(_ours(client_name)))
+        return ServerLine(self._pool(_ours(client_name)))
 
     def client(self, *, reply_timeout: float) -> Client:
         """See `Endpoint`."""

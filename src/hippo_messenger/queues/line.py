@@ -10,7 +10,7 @@ from redis.asyncio import ConnectionPool, RedisCluster
 
 from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error, says_read_only
 
-__all__ = ["ClusterLine", "Line", "PooledLine", "Word"]
+__all__ = ["ClusterLine", "Line", "ServerLine", "Word"]
 
 _CLIENTS_OWN = ("CLUSTER", "COMMAND")
 Word = str | bytes | int | float
@@ -38,11 +38,12 @@ class Line(Protocol):
         ...
 
 
-class PooledLine:
-    """A line to one server, also where Sentinel says which."""
+class ServerLine:
+    """A line to one server, also where Sentinel says which: one connection, taken from its pool once for all."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool: Any = pool  # its methods have no types
+        self._connection: Any = None
         self._turn = asyncio.Lock()
 
     async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
@@ -50,10 +51,10 @@ class PooledLine:
         sent = False
         try:
             async with asyncio.timeout(timeout), self._turn:
-                connection = await self._pool.get_connection()
+                connection = await self._connected()
+                packed = _packed(words)
+                sent = True
                 try:
-                    packed = _packed(words)
-                    sent = True
                     await connection.send_packed_command(packed)
                     # Whoever is interrupted here leaves a closed connection behind, not one with an old reply in it.
                     return cast("object", await connection.read_response())
@@ -61,14 +62,23 @@ class PooledLine:
                     if says_read_only(error):  # a primary no more: its name may lead to another one by now
                         await connection.disconnect()
                     raise
-                finally:
-                    await self._pool.release(connection)
         except FOREIGN_ERRORS as error:
             raise as_redis_error(error, maybe_executed=sent) from error
 
     async def close(self) -> None:
         """See `Line`."""
+        self._connection = None
         await self._pool.aclose()
+
+    async def _connected(self) -> Any:  # noqa: ANN401 - it has no type
+        """The connection, made anew where it broke, or has something in it that nobody asked for."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await self._pool.get_connection()
+        elif not connection.is_connected or await connection.can_read():
+            await connection.disconnect()
+            await connection.connect()
+        return connection
 
 
 class ClusterLine:
