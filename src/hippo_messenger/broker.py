@@ -185,7 +185,7 @@ class HippoBroker:
         await self._handle_left()
         taken = Taken()
         while not self._stopping.is_set():
-            taken = await (self._handle(taken.jobs) if taken.jobs else self._next())
+            taken = await (self._handle(taken.jobs) if taken.jobs else self._next(taken))
             self._pulse.beat()
         await self._settle([Outcome.back(job) for job in reversed(taken.jobs)])
 
@@ -206,11 +206,12 @@ class HippoBroker:
                 _log.exception("a fault of the broker itself, at job %s", job.id)
                 await self._settle([Outcome.failed(job, f"a fault of the broker itself: {error!r}")])
 
-    async def _next(self) -> Taken:
+    async def _next(self, taken: Taken) -> Taken:
         """The next jobs; comes back empty when the broker stops or something may have changed."""
-        taken = await self._queue.take(self._order())
-        if taken.jobs:
-            return self._held(taken)
+        if not taken.looked:
+            taken = await self._queue.take(self._order())
+            if taken.jobs:
+                return self._held(taken)
         timeout = min(self._settings.block_timeout, taken.limited_for or self._settings.block_timeout)
         if taken.due_in is not None:
             timeout = min(timeout, taken.due_in)

@@ -86,7 +86,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a take brought."""
+    """What a take brought; empty where nobody has looked yet."""
 
     jobs: tuple[QueuedJob, ...] = ()
     broken: tuple[str, ...] = ()
@@ -97,6 +97,8 @@ class Taken:
     """For how many seconds the queue's rate limit lets nothing through."""
     more: bool = False
     """More jobs wait."""
+    looked: bool = False
+    """Somebody has looked: without jobs there was none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Queue:
         """Up to `order.count` jobs, each locked with one token of this call; fewer when their bytes reach the limit."""
         token = self._token()
         reply = await self._call("take", self._keys.all, self._order(token, order))
-        return _taken(token, reply[0])
+        return _taken(token, reply[0], order)
 
     async def settle(self, outcomes: Sequence[Outcome], order: Order) -> Settled:
         """End jobs, each in its own way, and take the next. A job that was lost meanwhile is left to who holds it."""
@@ -75,7 +75,7 @@ class Queue:
             ids = [outcome.job.key for outcome in run]
             arguments += (*ending, len(ids), *ids)
         reply = await self._call("settle", self._keys.all, arguments)
-        return Settled(statuses=_texts(reply[1]), taken=_taken(token, reply[0]))
+        return Settled(statuses=_texts(reply[1]), taken=_taken(token, reply[0], order))
 
     async def route(
         self,
@@ -106,7 +106,7 @@ class Queue:
             stale=False,
             statuses=_texts(reply[1]),
             parked=tuple(Parked(*parked) for parked in _triples(_texts(reply[2]))),
-            taken=_taken(token, reply[0]),
+            taken=_taken(token, reply[0], order),
         )
 
     async def wait(self, timeout: float) -> bool:
@@ -233,7 +233,7 @@ def _triples(values: Sequence[str]) -> Iterable[tuple[str, str, str]]:
     return zip(values[::3], values[1::3], values[2::3], strict=True)
 
 
-def _taken(token: str, reply: object) -> Taken:
+def _taken(token: str, reply: object, order: Order) -> Taken:
     flat, broken, due_in, limited_for, more = cast("tuple[list[Any], list[bytes], int, int, int]", reply)
     return Taken(
         jobs=tuple(_job(token, *flat[at : at + _JOB_FIELDS]) for at in range(0, len(flat), _JOB_FIELDS)),
@@ -241,6 +241,7 @@ def _taken(token: str, reply: object) -> Taken:
         due_in=due_in / 1000 if due_in >= 0 else None,
         limited_for=limited_for / 1000,
         more=bool(more),
+        looked=order.count > 0,
     )
 
 
