@@ -72,8 +72,8 @@ COLUMNS = ("", "events/s", "ours ×", "Redis µs", "CPU µs", "p50 ms", "p99 ms"
 NODE = ("node", str(HERE / "node" / "part.mjs"))
 CONTESTANTS = (
     Contestant("ours", (sys.executable, str(HERE / "hippo_part.py")), 200),
-    Contestant("BullMQ, Node ×50", NODE, 50, 0.5),
-    Contestant("BullMQ, Node ×200", NODE, 200, 0.5),
+    Contestant("BullMQ, Node ×50", NODE, 50),
+    Contestant("BullMQ, Node ×200", NODE, 200),
     Contestant("BullMQ, Python ×50", (sys.executable, str(HERE / "stock_python_part.py")), 50, 0.1),
 )
 

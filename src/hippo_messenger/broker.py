@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -233,23 +234,50 @@ class HippoBroker:
 
     async def _handle(self, jobs: Sequence[QueuedJob], *, more: bool = True) -> Taken:
         """Registrations first, then all events; what comes next, where more is to be taken."""
-        events: list[ReceivedEvent] = []
         outcomes: list[Outcome] = []
+        left: deque[QueuedJob] = deque()
         for job in jobs:
             if job.deferred_failure is not None:
                 outcomes.append(Outcome.failed(job, job.deferred_failure))
             elif job.name == REGISTRATION_JOB:
                 outcomes.append(await self._register(job))
             else:
-                decided = self._intake.read(job, self._registrations)
-                if isinstance(decided, ReceivedEvent) and decided.envelope.expires is not None:
-                    decided = await self._unless_expired(decided, decided.envelope.expires)
-                if isinstance(decided, ReceivedEvent):
-                    events.append(decided)
-                else:
-                    outcomes.append(decided)
+                left.append(job)
         await self._settle(outcomes)
-        return await self._route(events, more=more)
+        return await self._read_and_route(left, more=more)
+
+    async def _read_and_route(self, jobs: deque[QueuedJob], *, more: bool) -> Taken:
+        """Route events call by call, in their order; while Redis does one call, the events of the next are read."""
+        taken = Taken()
+        events = await self._read_some(jobs)
+        while events:
+            call = asyncio.create_task(self._route(events, more=more and not jobs))
+            try:
+                await asyncio.sleep(0)  # the call is on its way from here on
+                events = await self._read_some(jobs)
+            except BaseException:
+                call.cancel()
+                await asyncio.wait([call])
+                raise
+            taken = await call
+        return taken
+
+    async def _read_some(self, jobs: deque[QueuedJob]) -> list[ReceivedEvent]:
+        """The events of the first jobs, about as many as one call may route; what is none is settled."""
+        events: list[ReceivedEvent] = []
+        outcomes: list[Outcome] = []
+        deliveries = 0
+        while jobs and deliveries < self._settings.broker_batch_deliveries:
+            decided = self._intake.read(jobs.popleft(), self._registrations)
+            if isinstance(decided, ReceivedEvent) and decided.envelope.expires is not None:
+                decided = await self._unless_expired(decided, decided.envelope.expires)
+            if isinstance(decided, ReceivedEvent):
+                events.append(decided)
+                deliveries += max(len(self._registrations.listeners(decided.envelope.type)), 1)
+            else:
+                outcomes.append(decided)
+        await self._settle(outcomes)
+        return events
 
     async def _unless_expired(self, event: ReceivedEvent, expiry: datetime) -> ReceivedEvent | Outcome:
         """The event, or that it is past its time; the clock is asked for events that have one alone."""

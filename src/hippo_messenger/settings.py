@@ -94,7 +94,7 @@ class Settings(BaseModel):
     """How often a broker looks for events whose broker died."""
     broker_max_stalls: int = Field(default=1000, ge=0)
     """How often an event may lose its broker: routing is atomic, so a dead broker says nothing about the event."""
-    broker_batch: int = Field(default=100, ge=1)
+    broker_batch: int = Field(default=120, ge=1)
     """How many events a broker takes at a time."""
     broker_batch_deliveries: int = Field(default=120, ge=1)
     """How many copies one call may write."""

@@ -32,6 +32,8 @@ __all__ = ["HippoWorker"]
 Data = TypeVar("Data", bound=EventData)
 
 _SHORTEST_WAIT = 0.001
+_CROWD, _GATHERING = 8, 0.003
+"""After a call that brought so many jobs the next comes so much later (s) at the earliest, unless more wait."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 _CANCEL_TIME = 1.0
 """How long (s) a processor that was cancelled may take to notice."""
@@ -125,6 +127,7 @@ class HippoWorker:
         self._finished: list[Outcome] = []
         self._changed = asyncio.Event()
         self._look = True
+        self._exchanged = 0.0
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -262,6 +265,8 @@ class HippoWorker:
                 room = self._room()
                 if self._finished or (self._look and room > 0):
                     self._look = self._look and room <= 0
+                    await self._gather(taken)
+                    room = self._room()
                     taken = await self._exchange(room)
                     if room > 0 and taken.jobs and (taken.more or len(taken.jobs) == room):
                         self._look = True
@@ -270,6 +275,8 @@ class HippoWorker:
                 else:
                     await self._changed.wait()
                     self._changed.clear()
+                    if room <= 0:
+                        self._pulse.beat()  # with no room there was nothing to poll for
                 if listener is not None and listener.done():
                     woken, listener, self._look = listener.result(), None, True
                     if woken and self._room() <= 0:
@@ -278,6 +285,14 @@ class HippoWorker:
             await _end(listener)
             raise
         await self._wind_down(listener)
+
+    async def _gather(self, taken: Taken) -> None:
+        """Where jobs come in crowds and none is left waiting, let some more come and end: one call does for all.
+
+        A worker that gets a job now and then, or has more to do than it has room for, is not held up.
+        """
+        if len(taken.jobs) >= _CROWD and not taken.more and not self._stopping:
+            await asyncio.sleep(self._exchanged + _GATHERING - asyncio.get_running_loop().time())
 
     def _room(self) -> int:
         """How many jobs more it may take: none while those in hand come to `worker_bytes`."""
@@ -305,6 +320,7 @@ class HippoWorker:
         else:
             taken = await self._queue.take(order)
         self._pulse.beat()
+        self._exchanged = asyncio.get_running_loop().time()
         for job in taken.jobs:
             self._launch(job)
         for job_id in taken.broken:
@@ -327,8 +343,6 @@ class HippoWorker:
         return None if job is None else Culprit(self._processing.name_of(job.name), job.name, job.id)
 
     def _ended(self, task: asyncio.Task[Outcome]) -> None:
-        if self._room() <= 0:
-            self._pulse.beat()  # with no room there was nothing to poll for
         job = self._running.pop(task, None)
         if job is None:  # it was put back already
             return

@@ -97,7 +97,13 @@ class Publisher:
             return []
         batches = -(-len(waiting) // self._settings.send_batch)
         limit = self._settings.call_timeout * batches
-        await asyncio.wait([pending.accepted for pending in waiting], timeout=limit)
+        try:
+            async with asyncio.timeout(limit):
+                for pending in waiting:
+                    if not pending.accepted.done():
+                        await asyncio.wait([pending.accepted])
+        except TimeoutError:
+            pass  # what has no answer by now is told apart below
         failed: dict[str, SendError] = {}
         for pending in waiting:
             if not pending.accepted.done():

@@ -23,7 +23,7 @@ class Upkeep:
         self._check = check
         self._max_stalls = max_stalls
         self._observer = observer
-        self._held: dict[str, QueuedJob] = {}
+        self._held: dict[int, QueuedJob] = {}
 
     @property
     def held(self) -> tuple[QueuedJob, ...]:
@@ -32,11 +32,11 @@ class Upkeep:
 
     def hold(self, job: QueuedJob) -> None:
         """Renew this job's lock from now on."""
-        self._held[job.token + job.id] = job
+        self._held[id(job)] = job
 
     def let_go(self, job: QueuedJob) -> None:
         """Renew it no more."""
-        self._held.pop(job.token + job.id, None)
+        self._held.pop(id(job), None)
 
     async def renew(self) -> None:
         """Renew the locks of what is held, three times in a lock's time, until cancelled."""
@@ -50,7 +50,7 @@ class Upkeep:
                 continue
             lost = set(await self._queue.renew(held, lock=self._lock))
             for job in held:
-                if job.id in lost and job.token + job.id in self._held:
+                if job.id in lost and id(job) in self._held:
                     self.let_go(job)
                     self._observer.lost(job.id, queue=self._queue.name)
                     _log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)

@@ -16,7 +16,8 @@ local function add_job(queue, meta, now, job)
   rcall('HSET', job.key, 'name', job.name, 'data', job.data, 'opts', job.opts, 'timestamp', whole(now),
     'delay', whole(delay), 'priority', whole(priority))
   if job.more and #job.more > 0 then rcall('HSET', job.key, unpack(job.more)) end
-  emit(queue, meta, 'added', 'jobId', id, 'name', job.name)
+  local stream, events = meta.stream, queue.events
+  if stream then rpcall('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', job.name) end -- as `emit`
   if delay > 0 then
     add_delayed(queue, meta, id, now + delay)
     meta.added_delayed = true
@@ -29,7 +30,7 @@ local function add_job(queue, meta, now, job)
   else
     rcall(job.push, queue.wait, id)
   end
-  emit(queue, meta, 'waiting', 'jobId', id)
+  if stream then rpcall('XADD', events, '*', 'event', 'waiting', 'jobId', id) end
   meta.added_waiting = true
 end
 
@@ -39,13 +40,6 @@ local function mark_added(queue, meta)
   meta.lined_up = nil
   if meta.added_waiting then mark_available(queue, meta) end
   if meta.added_delayed then mark_delayed(queue) end
-end
-
--- Whether anything stands under some keys; asked once for all, since that is rare.
-local function some_exist(keys)
-  local some = 0
-  in_slices(keys, function(...) some = some + rcall('EXISTS', ...) end)
-  return some > 0
 end
 
 -- Who sent the event in this envelope, or nil.

@@ -87,15 +87,18 @@ local function count_attempt(job)
   rcall('HSET', job.key, 'atm', (counted(job.found[1]) or 0) + 1)
 end
 
+-- What stands beside a job is looked for once for all: few have any, and a DEL of what is none goes to the append-only file.
 local function remove_jobs(queue, ids)
-  local keys, length, base = {}, 0, queue.base
-  for _, id in ipairs(ids) do
+  local keys, besides, length, base = {}, {}, 0, queue.base
+  for at, id in ipairs(ids) do
     local key = base .. id
-    keys[length + 1], keys[length + 2], keys[length + 3] = key, key .. ':logs', key .. ':dependencies'
-    keys[length + 4], keys[length + 5], keys[length + 6] = key .. ':processed', key .. ':failed', key .. ':unsuccessful'
-    length = length + 6
+    keys[at] = key
+    besides[length + 1], besides[length + 2], besides[length + 3] = key .. ':logs', key .. ':dependencies', key .. ':processed'
+    besides[length + 4], besides[length + 5] = key .. ':failed', key .. ':unsuccessful'
+    length = length + 5
   end
   in_slices(keys, function(...) rcall('DEL', ...) end)
+  if some_exist(besides) then in_slices(besides, function(...) rcall('DEL', ...) end) end
 end
 
 -- Drops finished jobs. A completed one is no child any more, since its parent was told; a failed one may be.
@@ -206,7 +209,7 @@ local function finish(queue, meta, now, job, ending)
       rcall('HDEL', key, 'defa')
     end
   end
-  emit(queue, meta, set, 'jobId', id, field, value, 'prev', 'active')
+  if meta.stream then rpcall('XADD', queue.events, '*', 'event', set, 'jobId', id, field, value, 'prev', 'active') end
   if set == 'failed' and made >= ending.attempts then
     emit(queue, meta, 'retries-exhausted', 'jobId', id, 'attemptsMade', made)
   end

@@ -165,3 +165,10 @@ end
 local function in_slices(values, act)
   for first = 1, #values, SLICE do act(unpack(values, first, math.min(first + SLICE - 1, #values))) end
 end
+
+-- Whether anything stands under some keys; asked once for all, since that is rare.
+local function some_exist(keys)
+  local some = 0
+  in_slices(keys, function(...) some = some + rcall('EXISTS', ...) end)
+  return some > 0
+end

@@ -112,12 +112,12 @@ end
 
 local function start_jobs(queue, meta, now, order, batch)
   local token, lock, worker, keys, jobs = order.token, order.lock, order.worker, batch.keys, batch.jobs
-  local time, limited = whole(now), 0
+  local time, limited, stream, events = whole(now), 0, meta.stream, queue.events
   for at, id in ipairs(batch.ids) do
     local key, fields = keys[at], jobs[at]
     local started = whole((counted(fields[6]) or 0) + 1)
     rcall('SET', key .. ':lock', token, 'PX', lock)
-    emit(queue, meta, 'active', 'jobId', id, 'prev', 'waiting')
+    if stream then rpcall('XADD', events, '*', 'event', 'active', 'jobId', id, 'prev', 'waiting') end -- as `emit`
     if worker ~= '' then
       rcall('HSET', key, 'processedOn', time, 'ats', started, 'pb', worker)
     else
