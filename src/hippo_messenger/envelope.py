@@ -8,9 +8,9 @@ import os
 import re
 import time as clock
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -39,8 +39,7 @@ _RESERVED_IDS = frozenset({"waiting-children"})
 """The suffixes of BullMQ's own keys that are long enough to be taken for an event id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One event as it came over the wire."""
 
     id: str
@@ -51,7 +50,7 @@ class Envelope:
     """The payload as parsed JSON, not yet validated against its model."""
     time: datetime | None = None
     """When it was sent, by the sender's clock."""
-    extensions: Mapping[str, object] = field(default_factory=dict)
+    extensions: Mapping[str, object] = MappingProxyType({})
     """Every other member, known or not: readers pass on what they don't know."""
     expires: datetime | None = None
     """From when on it is neither delivered nor processed, by Redis' clock; in the extension `expirytime`."""

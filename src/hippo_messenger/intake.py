@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.model import read_data
@@ -31,8 +31,7 @@ _COUNTER_DIGITS = 15
 _log = logging.getLogger("hippo_messenger")
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedEvent:
+class ReceivedEvent(NamedTuple):
     """A valid event, ready to be routed."""
 
     job: QueuedJob

@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Self, overload
 from uuid import uuid4
@@ -398,7 +397,7 @@ class HippoMessenger:
         expiry = expiry_time(expires, now=now, delay=publication.delay / 1000)
         envelope = with_expiry(publication.data, expiry)
         _check_size(envelope, limit=self._settings.max_event_bytes)
-        return replace(publication, data=envelope)
+        return publication._replace(data=envelope)
 
     def _checked(
         self, data: EventData | Mapping[str, object] | None, event_type: EventType | None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic import ValidationError, create_model
 
@@ -15,8 +14,7 @@ from hippo_messenger.errors import InvalidEnvelopeError, UnknownEventTypeError
 __all__ = ["Event", "EventReader"]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A valid event of a catalogue."""
 
     envelope: Envelope

@@ -1,4 +1,7 @@
-"""What goes in and out of a queue: jobs as they were taken, how they ended, where events go."""
+"""What goes in and out of a queue: jobs as they were taken, how they ended, where events go.
+
+What there is one of for every job is a tuple with names: it is made in a quarter of the time of a frozen dataclass.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from hippo_messenger.envelope import wire_time
 from hippo_messenger.errors import EventTooLargeError
@@ -24,8 +28,7 @@ TAKE_BYTES = 1024 * 1024
 """One call reads no more than that and one job: it holds Redis up for as long as it reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedJob:
+class QueuedJob(NamedTuple):
     """One job as it was taken: everything still as Redis has it."""
 
     id: str
@@ -101,8 +104,7 @@ class Taken:
     """Somebody has looked: without jobs there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one job ended; made by the class methods, one for each way."""
 
     kind: str
@@ -154,8 +156,7 @@ class Settled:
     taken: Taken
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(NamedTuple):
     """Where one event goes."""
 
     job: QueuedJob

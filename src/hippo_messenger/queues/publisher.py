@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 from hippo_messenger.errors import (
     MessengerClosedError,
@@ -28,8 +28,7 @@ __all__ = ["Publication", "Publisher"]
 _log = logging.getLogger("hippo_messenger")
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """One job for the broker queue."""
 
     name: str
