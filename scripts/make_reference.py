@@ -121,7 +121,7 @@ def _fields_of(thing: Any) -> str:
     source = inspect.getsource(thing)
     rows = []
     for field in thing.__dataclass_fields__.values():
-        said = re.search(rf'^    {field.name}: .*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+        said = re.search(rf'^    {field.name}: [^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
         words = " ".join(said[1].split()) if said else ""
         rows.append(f"- `{field.name}: {field.type}`" + (f": {words}" if words else ""))
     return "\n".join(rows)

@@ -123,6 +123,9 @@ async def test_an_event_goes_from_a_command_to_a_worker(hippo: Hippo) -> None:
     code, out, _ = await hippo("services")
     assert code == 0
     assert re.search(r"shipping +ORDER_SUCCESS +\d+ s ago +1 +0 +0", out)
+    _, out, _ = await hippo("services", "--catalogue", "hippo_messenger.catalogue.golden_hippo:CATALOGUE")
+    assert re.search(r"^not registered: account, .*\border\b", out, re.MULTILINE)
+    assert "not in the catalogue" not in out
     for process in (worker, broker):
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0

@@ -150,3 +150,10 @@ def test_every_difference_from_bullmq_names_a_test_that_is_there() -> None:
         assert named, f"difference {number} names no test"
         for name in named:
             assert f"def {name}(" in sources, f"difference {number} names {name}, which is not there"
+
+
+def test_the_fields_of_one_class_have_words_of_their_own() -> None:
+    """Guards against a reference page that gave every field of a class the words of its last one."""
+    for section in (ROOT / "docs" / "reference" / "api.md").read_text().split("\n## "):
+        said = re.findall(r"^- `\w+: [^`]+`: (.+)$", section.partition("\n### ")[0], re.MULTILINE)
+        assert len(said) == len(set(said)), section.partition("\n")[0]

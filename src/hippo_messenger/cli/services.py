@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from hippo_messenger.cli.options import JsonOption, PrefixOption, RedisOption, opened, read_settings
+from hippo_messenger.cli.options import (
+    CatalogueOption,
+    JsonOption,
+    PrefixOption,
+    RedisOption,
+    opened,
+    read_catalogue,
+    read_settings,
+)
 from hippo_messenger.cli.output import Listing, alarming, duration, print_json, run
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.overview import Overview, Standing
@@ -14,8 +22,16 @@ from hippo_messenger.settings import Settings
 __all__ = ["marked", "print_clashes", "services", "standings"]
 
 
-def services(redis: RedisOption = None, prefix: PrefixOption = None, as_json: JsonOption = False) -> None:
-    """Show which services are registered, what they listen to, when they were last heard of, and their queues."""
+def services(
+    redis: RedisOption = None,
+    prefix: PrefixOption = None,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which services are registered, what they listen to, when they were last heard of, and their queues.
+
+    With --catalogue also which of its services are not registered, and which registered ones it doesn't know.
+    """
     settings = read_settings(prefix)
     found = run(standings(redis, settings))
     if as_json:
@@ -25,6 +41,15 @@ def services(redis: RedisOption = None, prefix: PrefixOption = None, as_json: Js
         print(f"no service is registered under the prefix {settings.prefix}: run a broker and let one register")
     _listing(found).print()
     print_clashes(found)
+    if catalogue is not None:
+        _compare(found[1:], {service.value for service in read_catalogue(catalogue).services})
+
+
+def _compare(found: Sequence[Standing], known: set[str]) -> None:
+    registered = {entry.queue for entry in found}
+    for what, names in (("not registered", known - registered), ("not in the catalogue", registered - known)):
+        if names:
+            print(f"{what}: {', '.join(sorted(names))}")
 
 
 async def standings(redis: str | None, settings: Settings, *, also: Iterable[str] = ()) -> list[Standing]:

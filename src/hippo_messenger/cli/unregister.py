@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from hippo_messenger.cli.options import (
+    CatalogueOption,
     PrefixOption,
     RedisOption,
     known_service,
     opened,
+    read_catalogue,
     read_settings,
     suggest_services,
 )
@@ -46,6 +49,7 @@ def unregister(
     force: Annotated[bool, typer.Option("--force", help="Also where the service was heard of just now.")] = False,
     redis: RedisOption = None,
     prefix: PrefixOption = None,
+    catalogue: CatalogueOption = None,
 ) -> None:
     """Take a service out of the registry: it gets no new events. What becomes of its jobs is chosen.
 
@@ -54,7 +58,8 @@ def unregister(
     """
     jobs = _chosen(keep=keep, drain=drain, discard=discard)
     settings = read_settings(prefix)
-    if not run(_remove(service, jobs, redis, settings, timeout=timeout, yes=yes, force=force)):
+    known = [member.value for member in read_catalogue(catalogue).services]
+    if not run(_remove(service, known, jobs, redis, settings, timeout=timeout, yes=yes, force=force)):
         raise typer.Exit(1)
 
 
@@ -65,12 +70,20 @@ def _chosen(*, keep: bool, drain: bool, discard: bool) -> JobsOfRemoved:
 
 
 async def _remove(
-    service: str, jobs: JobsOfRemoved, redis: str | None, settings: Settings, *, timeout: float, yes: bool, force: bool
+    service: str,
+    known: Sequence[str],
+    jobs: JobsOfRemoved,
+    redis: str | None,
+    settings: Settings,
+    *,
+    timeout: float,
+    yes: bool,
+    force: bool,
 ) -> bool:
     async with opened(redis, settings) as connection:
         layout, caller = Layout(settings.prefix), Caller(connection, observer=Observer())
         registry = Registry(connection, layout, caller=caller)
-        name = known_service(service, [*(await registry.load()).by_service, *await registry.unregistered()])
+        name = known_service(service, [*known, *(await registry.load()).by_service, *await registry.unregistered()])
         standing = await Overview(connection, layout).standing(name)
         instances = await registry.instances(name, within=2 * settings.presence_interval)
         if instances:
