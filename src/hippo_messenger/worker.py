@@ -264,9 +264,9 @@ class HippoWorker:
             while not self._stopping:
                 room = self._room()
                 if self._finished or (self._look and room > 0):
-                    self._look = self._look and room <= 0
                     await self._gather(taken)
                     room = self._room()
+                    self._look = self._look and room <= 0
                     taken = await self._exchange(room)
                     if room > 0 and taken.jobs and (taken.more or len(taken.jobs) == room):
                         self._look = True
