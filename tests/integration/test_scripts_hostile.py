@@ -308,7 +308,10 @@ async def test_a_full_redis_refuses_a_call_as_a_whole_or_does_all_of_it(
 
 
 FULL_ALLOWED = (
+    "breaker",
+    "breakers",
     "cancel",
+    "clock",
     "sweep",
     "take",
     "settle",

@@ -308,8 +308,9 @@ async def test_an_obliterated_service_queue_begins_anew_and_its_worker_goes_on(b
     await tools.queue("account", "obliterate", {"force": True})
 
     assert await tools.queue("account", "getJobCounts") == EMPTY
-    left = [key.decode() async for key in bus.redis.scan_iter(bus.queue("account").base.replace("{", "[{]") + "*")]
-    assert left == []
+    base = bus.queue("account").base
+    left = {key.decode().removeprefix(base) async for key in bus.redis.scan_iter(base.replace("{", "[{]") + "*")}
+    assert left <= {"meta", "stalled-check"}  # a worker that runs writes these by itself
     story.desk.go_on.set()
     await story.send("after")
     await all_done(story, "first", "second", "hold", "after")

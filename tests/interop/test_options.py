@@ -53,6 +53,7 @@ async def test_a_log_keeps_as_many_lines_as_the_options_of_its_job_say(bus: Bus,
 
 
 async def test_as_many_traces_are_kept_as_the_options_of_the_job_say(bus: Bus, tools: Tools) -> None:
+    bus.settings = bus.settings.model_copy(update={"breaker_attempts": 0})  # every attempt fails on purpose
     story = await Story.begin(bus)
     await bus.worker(story.account, story.desk)
     await story.send("order-0")
