@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Protocol, cast
 
 from hiredis import pack_command
+from redis import exceptions as foreign
 from redis.asyncio import ConnectionPool, RedisCluster
 
 from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error, says_read_only
@@ -44,6 +45,7 @@ class ServerLine:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool: Any = pool  # its methods have no types
         self._connection: Any = None
+        self._is_closed = False
         self._turn = asyncio.Lock()
 
     async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
@@ -67,7 +69,7 @@ class ServerLine:
 
     async def close(self) -> None:
         """See `Line`."""
-        self._connection = None
+        self._is_closed = True
         await self._pool.aclose()
 
     async def _connected(self) -> Any:  # noqa: ANN401 - it has no type
@@ -77,7 +79,11 @@ class ServerLine:
             connection = self._connection = await self._pool.get_connection()
         elif not connection.is_connected or await connection.can_read():
             await connection.disconnect()
-            await connection.connect()
+            if not self._is_closed:
+                await connection.connect()
+        if self._is_closed:  # by somebody else, while this call waited for its turn or its connection
+            await self._pool.aclose()
+            raise foreign.ConnectionError("the line was closed")
         return connection
 
 
