@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from hippo_messenger.backlog import hold_delay, without_room
 from hippo_messenger.errors import RedisError
 from hippo_messenger.intake import ReceivedEvent
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.delivery import Outcome
 from hippo_messenger.queues.registry import Registry
@@ -20,8 +20,6 @@ __all__ = ["Backpressure"]
 
 _CALM = 30.0
 """For how long (s) a service must have had room before that is said: around the limit it comes and goes."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Backpressure:
@@ -86,11 +84,11 @@ class Backpressure:
             if waiting[service] >= limit.jobs:
                 if service not in self._last_full:
                     what = "held" if limit.when_full == "hold" else "refused at send, and those on their way held"
-                    _log.warning(
+                    log.warning(
                         "%s is full: %d jobs wait, its limit is %d; events for it are %s until there is room",
                         *(service, waiting[service], limit.jobs, what),
                     )
                 self._last_full[service] = now
             elif service in self._last_full and now - self._last_full[service] >= _CALM:
                 del self._last_full[service]
-                _log.info("%s has room again: %d jobs wait, its limit is %d", service, waiting[service], limit.jobs)
+                log.info("%s has room again: %d jobs wait, its limit is %d", service, waiting[service], limit.jobs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from hippo_messenger.errors import (
 )
 from hippo_messenger.health import Health, Pulse
 from hippo_messenger.intake import Intake, ReceivedEvent
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.clock import Clock
@@ -46,8 +46,6 @@ __all__ = ["HippoBroker"]
 _STOP_TIME = 5.0
 """How long (s) a broker that stops tries to finish its batch; after that it is recovered as stalled."""
 _SENDERS_INTERVAL = 60.0
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class HippoBroker:
@@ -135,7 +133,7 @@ class HippoBroker:
             supervision.start("backlogs", self._watch_backlogs),
             supervision.watch(lambda: self.health, every=self._settings.block_timeout / 4),
         ]
-        _log.info("message broker: routing on %s", self._connection.description)
+        log.info("message broker: routing on %s", self._connection.description)
 
     async def run(self) -> None:
         """Route until SIGINT or SIGTERM, then finish the batch in hand.
@@ -204,7 +202,7 @@ class HippoBroker:
             except LayoutTooNewError:
                 raise
             except Exception as error:
-                _log.exception("a fault of the broker itself, at job %s", job.id)
+                log.exception("a fault of the broker itself, at job %s", job.id)
                 await self._settle([Outcome.failed(job, f"a fault of the broker itself: {error!r}")])
 
     async def _next(self, taken: Taken) -> Taken:
@@ -303,19 +301,19 @@ class HippoBroker:
             if job.scheduler is None and written != "older":
                 await self._schedule.replace(registration, number=number)
         except (EventTooLargeError, InvalidRegistrationError, UnknownServiceError) as error:
-            _log.warning("registration %s is refused: %s", job.id, error)
+            log.warning("registration %s is refused: %s", job.id, error)
             return Outcome.failed(job, f"{type(error).__name__}: {error}")
         except (RedisError, TimeoutError) as error:
             if isinstance(error, RedisError):
                 self._observer.trouble(error)
-            _log.warning("registration %s has to wait: %s", job.id, error)
+            log.warning("registration %s has to wait: %s", job.id, error)
             return Outcome.later(job, delay=1.0)
         except Exception as error:  # a tick that somebody made up, say: one job must not take the broker with it
-            _log.exception("registration %s could not be taken", job.id)
+            log.exception("registration %s could not be taken", job.id)
             return Outcome.failed(job, f"taking it raised {type(error).__name__}: {error}")
         if written == "changed":
             self._registrations = await self._registry.load(patience=None)
-            _log.info("%s listens to %s", registration.service, ", ".join(sorted(registration.listens_to)) or "nothing")
+            log.info("%s listens to %s", registration.service, ", ".join(sorted(registration.listens_to)) or "nothing")
             await self._look_for_clash(registration.service)
         result = {"service": registration.service, "listensTo": sorted(registration.listens_to), "registry": written}
         return Outcome.completed(job, json.dumps(result).encode(), keep=self._keep)
@@ -329,7 +327,7 @@ class HippoBroker:
             return
         clash = find_clash(changes, now=changes[0].at) if changes else None
         if clash is not None:
-            _log.warning("%s", clash)
+            log.warning("%s", clash)
             self._observer.clashed(clash)
 
     async def _reload(self, *, patience: float | None) -> None:
@@ -337,9 +335,7 @@ class HippoBroker:
         known = self._registrations
         self._registrations = await self._registry.load(patience=patience)
         if known and not self._registrations and await self._registry.restore(known, patience=patience):
-            _log.warning(
-                "the registry was lost: %d services stand as before until they register", len(known.by_service)
-            )
+            log.warning("the registry was lost: %d services stand as before until they register", len(known.by_service))
             self._registrations = await self._registry.load(patience=patience)
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
@@ -419,7 +415,7 @@ class HippoBroker:
     async def _somebody_listens(self) -> bool:
         self._registrations = await self._registry.load(patience=None)
         if not self._registrations and not self._told_empty:
-            _log.warning("no service is registered: events are put back until one is")
+            log.warning("no service is registered: events are put back until one is")
         self._told_empty = not self._registrations
         return bool(self._registrations)
 
@@ -448,14 +444,14 @@ class HippoBroker:
                 self._observer.lost(event.job.id, queue=self._queue.name)
         types = {event.envelope.id: event.envelope.type for event, _ in batch}
         for parked in routed.parked:
-            _log.error("event %s is parked for %s: %s", parked.event_id, parked.service, parked.reason)
+            log.error("event %s is parked for %s: %s", parked.event_id, parked.service, parked.reason)
             self._observer.parked(types[parked.event_id], service=parked.service, reason=parked.reason)
 
     def _held(self, taken: Taken) -> Taken:
         for job in taken.jobs:
             self._upkeep.hold(job)
         for job_id in taken.broken:
-            _log.error("job %s of the broker queue is gone or unreadable; it is put aside", job_id)
+            log.error("job %s of the broker queue is gone or unreadable; it is put aside", job_id)
         return taken
 
     def _order(self, *, count: int | None = None) -> Order:

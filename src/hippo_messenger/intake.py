@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from hippo_messenger.errors import (
     UnknownEventTypeError,
     UnknownServiceError,
 )
+from hippo_messenger.log import log
 from hippo_messenger.queues.delivery import Outcome, QueuedJob
 from hippo_messenger.queues.schedule import COUNTER_FIELD
 from hippo_messenger.reading import EventReader
@@ -27,8 +27,6 @@ _HIGHEST_PRIORITY = 2**21
 _NAME_LENGTH = 80
 _COUNTER_DIGITS = 15
 """More are none of a counter's, and JavaScript and Lua could not hold them."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class ReceivedEvent(NamedTuple):
@@ -60,10 +58,10 @@ class Intake:
             options = job.read_options
             deliver_to = _still_registered(_deliver_to(options), registrations)
         except (EventError, UnknownEventTypeError, UnknownServiceError) as error:
-            _log.warning("event %s (%s) is not delivered: %s", job.id, job.name, error)
+            log.warning("event %s (%s) is not delivered: %s", job.id, job.name, error)
             return Outcome.failed(job, f"{type(error).__name__}: {error}")
         except Exception as error:  # a catalogue's own validator, say: one event must not take the broker with it
-            _log.exception("event %s (%s) is not delivered", job.id, job.name)
+            log.exception("event %s (%s) is not delivered", job.id, job.name)
             return Outcome.failed(job, f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it")
         return ReceivedEvent(job, envelope, deliver_to=deliver_to, extra=_passed_on(options))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -26,6 +25,7 @@ from hippo_messenger.errors import (
 )
 from hippo_messenger.expiry import Expiry, expiry_time
 from hippo_messenger.limits import WorkLimits
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.presence import Presence
 from hippo_messenger.queues.call import Caller
@@ -48,8 +48,6 @@ __all__ = ["HippoMessenger"]
 _HIGHEST_PRIORITY = 2**21
 """BullMQ's limit (PRIORITY_LIMIT)."""
 _LONGEST_DELAY = 10 * 365 * 24 * 3600.0
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class HippoMessenger:
@@ -196,7 +194,7 @@ class HippoMessenger:
         """
         await self._presence.stop()
         removed = await self._removal.unregister(self._service, jobs=jobs, timeout=timeout)
-        _log.info("%s is unregistered; %d jobs are left in its queue", self._service, removed.left)
+        log.info("%s is unregistered; %d jobs are left in its queue", self._service, removed.left)
         return removed
 
     async def set_work_limits(self, limits: WorkLimits) -> None:
@@ -451,7 +449,7 @@ class HippoMessenger:
                 own_queue_too=notify_self,
             )
         except Exception as cause:
-            _log.warning("a rejected %s could not be recorded: %s", kind, cause)
+            log.warning("a rejected %s could not be recorded: %s", kind, cause)
 
 
 def _recordable(model: type[EventData], data: EventData | Mapping[str, object] | None) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from uuid import uuid4
 
 from hippo_messenger.breaker import Breaker, BreakerState
 from hippo_messenger.errors import RedisError
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.open_breakers import OpenBreakers
 
@@ -18,8 +18,6 @@ __all__ = ["Pace"]
 
 _STOP_TIME = 1.0
 """How long (s) a worker that stops tries to say that its breaker is no matter any more."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Pace:
@@ -86,7 +84,7 @@ class Pace:
                     self._told = "closed"
                     await self._open_breakers.note(self._service, self._instance, is_open=False)
         except (TimeoutError, RedisError) as error:
-            _log.warning("%s: that its breaker is open will be shown for a while: %r", self._service, error)
+            log.warning("%s: that its breaker is open will be shown for a while: %r", self._service, error)
 
     def _follow(self, *, has_failed: bool = False) -> None:
         """Do what a change of the breaker asks for."""
@@ -99,7 +97,7 @@ class Pace:
             return
         self._observer.breaker(state, queue=self._service)
         if state == "closed":
-            _log.warning(
+            log.warning(
                 "%s: the processor succeeds again: the breaker is closed, and all jobs are taken", self._service
             )
         if has_failed or state == "closed":
@@ -108,14 +106,14 @@ class Pace:
     def _say_when(self, *, first: bool) -> None:
         wait = max(self._breaker.due_at - time.monotonic(), 0)
         if first:
-            _log.error(
+            log.error(
                 "%s: the processor fails almost everything: the breaker is open, and one job is tried at a time, the "
                 "first in %.1f s; the others wait and lose no attempt",
                 self._service,
                 wait,
             )
         else:
-            _log.warning("%s: the processor still fails; the next job is tried in %.1f s", self._service, wait)
+            log.warning("%s: the processor still fails; the next job is tried in %.1f s", self._service, wait)
 
     def _set_alarm(self) -> None:
         self._cancel_alarm()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from hippo_messenger.errors import LayoutTooNewError, RedisError, SendError
+from hippo_messenger.log import log
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.supervision import Supervision
 
 __all__ = ["Presence"]
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Presence:
@@ -55,15 +53,15 @@ class Presence:
             try:
                 known = await self._registry.note_presence(self._service, self._instance, patience=None)
                 if known == "unregistered" and was_known:
-                    _log.warning("%s was unregistered: no new events until it calls register() again", self._service)
+                    log.warning("%s was unregistered: no new events until it calls register() again", self._service)
                     return
                 if known == "lost" and not registered_just_now:
-                    _log.warning("the registry has lost %s; registering again", self._service)
+                    log.warning("the registry has lost %s; registering again", self._service)
                     await self._register_again()
                 was_known = was_known or known == "known"
             except LayoutTooNewError:
                 raise
             except (RedisError, SendError) as error:
-                _log.warning("%s could not say that it is there: %s; trying again", self._service, error)
+                log.warning("%s could not say that it is there: %s; trying again", self._service, error)
             await asyncio.sleep(self._interval)
             registered_just_now = False

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import inspect
 import json
-import logging
 import random
 import threading
 import traceback
@@ -31,6 +30,7 @@ from hippo_messenger.errors import (
     UnknownServiceError,
 )
 from hippo_messenger.job import HippoJob
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.pace import Pace
 from hippo_messenger.queues.clock import Clock
@@ -50,8 +50,6 @@ Processor = Callable[[HippoJob[Data]], Awaitable[object] | object]
 
 _TRACES_KEPT, _MOST_TRACES = 10, 1000
 _REASON_LENGTH = 4096
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class _NoProcessor(Exception):
@@ -263,7 +261,7 @@ class Processing:
         waited = (job.attempts_started - 1) * self._settings.unknown_type_delay
         if waited >= self._settings.unknown_type_patience:
             return self._dead(job, error)
-        _log.warning("%s: job %s is put back: %s", self._queue.name, job.id, error)
+        log.warning("%s: job %s is put back: %s", self._queue.name, job.id, error)
         return Outcome.later(job, delay=self._settings.unknown_type_delay)
 
     def _failed_attempt(self, job: QueuedJob, error: BaseException) -> Outcome:
@@ -276,7 +274,7 @@ class Processing:
 
     def _dead(self, job: QueuedJob, error: BaseException) -> Outcome:
         options = job.read_options
-        _log.error("%s: job %s (%s) is a dead letter: %s", self._queue.name, job.id, job.name, _reason(error))
+        log.error("%s: job %s (%s) is a dead letter: %s", self._queue.name, job.id, job.name, _reason(error))
         return Outcome.failed(
             job,
             _reason(error),

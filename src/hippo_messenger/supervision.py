@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -11,6 +10,7 @@ from functools import partial
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.errors import LayoutTooNewError
 from hippo_messenger.health import Health
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 
 __all__ = ["Loop", "Supervision"]
@@ -21,8 +21,6 @@ Loop = Callable[[], Awaitable[None]]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _SOUND = 10.0
 """A loop that has run for so many seconds (s) is sound again: its next fault is a first one."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Supervision:
@@ -64,7 +62,7 @@ class Supervision:
                 await loop()
                 return
             except LayoutTooNewError as error:
-                _log.error("%s: its %s has stopped for good: %s", self._owner, name, error)
+                log.error("%s: its %s has stopped for good: %s", self._owner, name, error)
                 self._fault = error
                 self._given_up.set()
                 return
@@ -74,7 +72,7 @@ class Supervision:
                 fault: BaseException = error  # of something that the loop waited for, not of the loop
             except Exception as error:
                 fault = error
-            _log.error("%s: its %s died of a fault and is started again", self._owner, name, exc_info=fault)
+            log.error("%s: its %s died of a fault and is started again", self._owner, name, exc_info=fault)
             self._tell(partial(self._observer.restarted, self._owner, loop=name, error=fault))
             if time.monotonic() - started > _SOUND:
                 backoff.reset()
@@ -89,10 +87,10 @@ class Supervision:
                 continue
             was_ready = found.ready
             if found.ready:
-                _log.warning("%s: consumes its queue again", self._owner)
+                log.warning("%s: consumes its queue again", self._owner)
                 self._tell(partial(self._observer.ready, self._owner))
             else:
-                _log.error("%s: does not consume its queue: %s", self._owner, found.reason)
+                log.error("%s: does not consume its queue: %s", self._owner, found.reason)
                 self._tell(partial(self._observer.unready, self._owner, reason=found.reason))
 
     def _tell(self, call: Callable[[], None]) -> None:
@@ -100,7 +98,7 @@ class Supervision:
         try:
             call()
         except Exception:
-            _log.exception("%s: its observer raised", self._owner)
+            log.exception("%s: its observer raised", self._owner)
 
 
 def _is_cancelled() -> bool:

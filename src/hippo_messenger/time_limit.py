@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from hippo_messenger.cancellation import Cancellation
 from hippo_messenger.errors import ConfigurationError, ProcessingError, ProcessorTimeoutError
+from hippo_messenger.log import log
 
 __all__ = ["TimeLimit"]
-
-_log = logging.getLogger("hippo_messenger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class TimeLimit:
         if future.done():
             return
         cancellation.set()
-        _log.warning(
+        log.warning(
             "%s has had job %s for longer than its limit of %g s; nobody can end a thread, so the job stays locked "
             "until it returns",
             name,

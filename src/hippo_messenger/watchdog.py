@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 
 __all__ = ["Culprit", "Watchdog"]
@@ -19,8 +19,6 @@ _DEPTH = 20
 """How many frames of the loop's stack are told, the innermost ones."""
 _SECOND_CHANCE = 0.1
 """How long (s) a loop that is in no task may take to answer after all: the whole process may have been stopped."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class Watchdog:
         return _Sight(None if task is None else self._culprit(task), task is not None, stack)
 
     def _tell(self, sight: _Sight) -> None:
-        _log.warning(
+        log.warning(
             "%s: the event loop has not turned for %g s: %s; meanwhile this process renews no lock and takes no job. "
             "Await what takes long, or make the processor a plain function, which runs in a thread. It is at\n%s",
             self._queue,
@@ -128,7 +126,7 @@ class Watchdog:
         )
 
     def _tell_of_locks(self, sight: _Sight) -> None:
-        _log.error(
+        log.error(
             "%s: the event loop has not turned for longer than a lock lasts (%g s): %s; every job of this worker now "
             "counts as that of a dead one, and may be processed a second time elsewhere",
             self._queue,

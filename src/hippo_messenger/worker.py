@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Self, TypeVar, cast
@@ -13,6 +12,7 @@ from hippo_messenger.breaker import Breaker
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import ConfigurationError, MessengerClosedError, RedisError
 from hippo_messenger.health import Health, Pulse
+from hippo_messenger.log import log
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.pace import Pace
 from hippo_messenger.processing import Processing, Processor
@@ -39,8 +39,6 @@ _CANCEL_TIME = 1.0
 """How long (s) a processor that was cancelled may take to notice."""
 _HAND_BACK_TIME = 5.0
 """How long (s) a worker that stops tries to put jobs back; after that they are recovered as stalled."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class HippoWorker:
@@ -180,7 +178,7 @@ class HippoWorker:
             raise MessengerClosedError("expected a worker that was not started yet; make a new one")
         service = self._messenger.service
         if not self._messenger.enable_workers:
-            _log.info("worker of %s: enable_workers is False, so no job is taken", service)
+            log.info("worker of %s: enable_workers is False, so no job is taken", service)
             return
         self._processing.check()
         await self._messenger.connection.open()
@@ -194,7 +192,7 @@ class HippoWorker:
             supervision.watch(lambda: self.health, every=self._messenger.settings.block_timeout / 4),
         ]
         self._watchdog.start()
-        _log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
+        log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
 
     async def run(self) -> None:
         """Start, and process until SIGINT or SIGTERM; then stop within the grace period, at a second signal at once.
@@ -235,7 +233,7 @@ class HippoWorker:
             processing = tasks[0]
             await asyncio.wait([processing], timeout=_HAND_BACK_TIME)
             if not processing.done():
-                _log.error(
+                log.error(
                     "%s: Redis gives no answer; what is not settled will be recovered as stalled", self._queue.name
                 )
             for task in tasks:
@@ -324,7 +322,7 @@ class HippoWorker:
         for job in taken.jobs:
             self._launch(job)
         for job_id in taken.broken:
-            _log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
+            log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
         self._report(outcomes, statuses)
         if any(outcome.kind == "failed" for outcome in outcomes):
             await self._pause_if_full()
@@ -351,7 +349,7 @@ class HippoWorker:
         if task.cancelled():
             self._finished.append(Outcome.back(job))
         elif (fault := task.exception()) is not None:
-            _log.error("a fault of the worker itself, at job %s", job.id, exc_info=fault)
+            log.error("a fault of the worker itself, at job %s", job.id, exc_info=fault)
             self._finished.append(Outcome.failed(job, f"a fault of the worker itself: {fault!r}"))
         else:
             self._finished.append(task.result())
@@ -367,12 +365,12 @@ class HippoWorker:
                 observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
             else:
                 observer.lost(job.id, queue=self._queue.name)
-                _log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
+                log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 
     async def _pause_if_full(self) -> None:
         limit = self._messenger.settings.dead_letter_limit
         if await self._queue.pause_at(limit):
-            _log.error(
+            log.error(
                 "%s: the queue holds %d dead letters and is paused; redrive or discard them, then resume it",
                 self._queue.name,
                 limit,
@@ -412,7 +410,7 @@ class HippoWorker:
         if self._running:
             await asyncio.wait(list(self._running), timeout=_CANCEL_TIME)
         for job in self._running.values():
-            _log.error("the processor of job %s ignores its cancellation; the job is put back all the same", job.id)
+            log.error("the processor of job %s ignores its cancellation; the job is put back all the same", job.id)
             self._finished.append(Outcome.back(job))
         self._running.clear()
         self._changed.set()
@@ -440,7 +438,7 @@ class HippoWorker:
             async with asyncio.timeout(_HAND_BACK_TIME):
                 await call
         except (TimeoutError, RedisError) as error:
-            _log.error("%s: what could not be settled will be recovered as stalled: %r", self._queue.name, error)
+            log.error("%s: what could not be settled will be recovered as stalled: %r", self._queue.name, error)
 
 
 async def _end(listener: asyncio.Task[bool] | None) -> None:

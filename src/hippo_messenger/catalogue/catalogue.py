@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import re
 import sys
@@ -13,13 +12,13 @@ from pathlib import Path
 
 from hippo_messenger.catalogue.model import EventData, EventType, Service
 from hippo_messenger.errors import CatalogueError, UnknownEventTypeError, UnknownServiceError
+from hippo_messenger.log import log
 
 __all__ = ["RESERVED_NAMES", "Catalogue", "DeprecationNotices"]
 
 _SHIPPED = "hippo_messenger.catalogue.golden_hippo:CATALOGUE"
 _VARIABLE = "HIPPO_CATALOGUE"
 
-_log = logging.getLogger("hippo_messenger")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _EVENT_TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 RESERVED_NAMES = frozenset(
@@ -173,7 +172,7 @@ class DeprecationNotices:
         instead = model.deprecation.replaced_by
         remedy = f"; send {type(instead).__name__}.{instead.name} instead" if instead is not None else ""
         message = f"{model.event_type} is deprecated: {model.deprecation.reason}{remedy}"
-        _log.warning(message)
+        log.warning(message)
         warnings.warn(message, DeprecationWarning, stacklevel=2)
 
 

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hippo_messenger.log import log
+
 if sys.platform == "win32":
     _new_event_loop = None
 else:
@@ -117,7 +119,6 @@ def show_logs() -> None:
     """Show the package's log on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(levelname)-7s  %(message)s", "%H:%M:%S"))
-    log = logging.getLogger("hippo_messenger")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

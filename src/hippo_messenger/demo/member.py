@@ -27,6 +27,7 @@ from hippo_messenger.demo.ledger import Ledger
 from hippo_messenger.demo.roster import RETRY, ROSTER, Member
 from hippo_messenger.errors import EventError, HippoError
 from hippo_messenger.job import HippoJob
+from hippo_messenger.log import log
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.processing import Processor
 from hippo_messenger.shutdown import Shutdown
@@ -112,7 +113,7 @@ async def _send(line: FeedLine, messenger: HippoMessenger, ledger: Ledger) -> No
     except EventError:
         ledger.note("rejected", line=line.number)
     except HippoError as error:
-        logging.getLogger("hippo_messenger").error("line %d could not be sent: %s", line.number, error)
+        log.error("line %d could not be sent: %s", line.number, error)
         ledger.note("unsent", line=line.number)
     else:
         ledger.note("sent", line=line.number, event_id=event_id, at=began)

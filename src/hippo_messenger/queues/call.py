@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import cast
 
@@ -16,6 +15,7 @@ from hippo_messenger.errors import (
     RedisReadOnlyError,
     RedisUnavailableError,
 )
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.script import load_script
@@ -27,8 +27,6 @@ Argument = str | bytes | int | float
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 _PASSING = (RedisUnavailableError, RedisReadOnlyError)
 """What may pass by itself within a call's time: an outage, and the moment between two primaries."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Caller:
@@ -69,13 +67,13 @@ class Caller:
                 maybe_executed = maybe_executed or error.maybe_executed
                 error.maybe_executed = maybe_executed
                 if isinstance(error, LayoutTooNewError):
-                    _log.error("%s: %s", name, error)
+                    log.error("%s: %s", name, error)
                     raise
                 pause = backoff.next()
                 if deadline is not None and (not isinstance(error, _PASSING) or loop.time() + pause >= deadline):
                     raise
                 self._observer.trouble(error)
-                _log.warning("%s: %s; trying again", name, error)
+                log.warning("%s: %s; trying again", name, error)
             await asyncio.sleep(pause)
 
 

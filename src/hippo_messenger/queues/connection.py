@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from hippo_messenger.errors import (
     RedisTooOldError,
     RedisUnavailableError,
 )
+from hippo_messenger.log import log
 from hippo_messenger.queues.embedded import EmbeddedServer
 from hippo_messenger.queues.endpoint import Client, Endpoint, endpoint_of_client, endpoint_of_url
 from hippo_messenger.queues.line import Line, Word
@@ -41,8 +41,6 @@ _OLDEST = (6, 2)
 _BLOCK_MARGIN = 5.0
 """How much longer (s) than the block itself its reply may take, before the peer counts as dead."""
 _CHECK_TIME = 4.0
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Connection:
@@ -189,7 +187,7 @@ class Connection:
             facts = _facts(await line.call("INFO", timeout=min(self._settings.call_timeout, _CHECK_TIME)))
             _check_server(facts, where=endpoint.description, allow_eviction=self._settings.allow_eviction)
         except RedisPermissionError:
-            _log.warning("%s lets nobody ask which version it is (INFO): it goes unchecked", endpoint.description)
+            log.warning("%s lets nobody ask which version it is (INFO): it goes unchecked", endpoint.description)
         except RedisError as error:
             await line.close()
             raise _with_place(error, endpoint.description) from error.__cause__
@@ -285,7 +283,7 @@ def _check_server(facts: Mapping[str, str], *, where: str, allow_eviction: bool)
                 f"expected maxmemory-policy noeviction, got {policy}, under which events would be lost; "
                 "CONFIG SET maxmemory-policy noeviction, or HIPPO_ALLOW_EVICTION=1 to take the risk"
             )
-        _log.warning("%s drops keys when memory is short (maxmemory-policy %s): events can be lost", where, policy)
+        log.warning("%s drops keys when memory is short (maxmemory-policy %s): events can be lost", where, policy)
 
 
 def _with_place(error: RedisError, where: str) -> RedisError:

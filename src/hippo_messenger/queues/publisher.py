@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +18,12 @@ from hippo_messenger.errors import (
     SendError,
     ServiceFullError,
 )
+from hippo_messenger.log import log
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.settings import Settings
 
 __all__ = ["Publication", "Publisher"]
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Publication(NamedTuple):
@@ -141,7 +139,7 @@ class Publisher:
                     _fail(pending, PossiblySentError(repr(error), event_ids=(pending.publication.event_id,)))
                 if not isinstance(error, Exception):
                     raise
-                _log.exception("a fault of the publisher itself; it goes on with the next batch")
+                log.exception("a fault of the publisher itself; it goes on with the next batch")
 
     def _next_batch(self) -> list[_Pending]:
         batch: list[_Pending] = []

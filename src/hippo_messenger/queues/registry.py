@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
 from hippo_messenger.clash import Change
 from hippo_messenger.errors import InvalidRegistrationError
+from hippo_messenger.log import log
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import Layout
@@ -21,8 +21,6 @@ _REMEMBERED = 24 * 3600.0
 """How long (s) an instance that was not heard of again stays in the presence of its service."""
 
 _COUNTER_DIGITS = 15
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Registry:
@@ -190,7 +188,7 @@ def _readable(entries: Iterable[tuple[bytes, bytes]]) -> list[Registration]:
                 raise InvalidRegistrationError(f"expected its own registration, got that of {registration.service}")
             registrations.append(registration)
         except InvalidRegistrationError as error:
-            _log.error(
+            log.error(
                 "the registry entry of %s can't be read (%s); until its service registers again it gets no events",
                 service.decode(errors="replace"),
                 error,

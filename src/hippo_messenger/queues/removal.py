@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -22,8 +21,6 @@ _CHOICES = ("keep", "drain", "discard")
 _AT_A_TIME = 200
 """How many jobs one call removes: each may hold an event of the largest size."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
-
-_log = logging.getLogger("hippo_messenger")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Sequence
 from typing import Any, cast
 
 from hippo_messenger.errors import ConfigurationError, RedisError
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
@@ -31,8 +31,6 @@ __all__ = ["COUNTER_FIELD", "Schedule", "require_bullmq"]
 
 COUNTER_FIELD = "registrationNumber"
 """Where a repeat job says which registration it stems from."""
-
-_log = logging.getLogger("hippo_messenger")
 
 
 def require_bullmq() -> None:
@@ -86,12 +84,12 @@ class Schedule:
             try:
                 registrations = (await registry.load()).by_service
                 for service in await self._off_time(list(registrations), caller):
-                    _log.warning("the repeat job of %s was gone or far from its time; it is made anew", service)
+                    log.warning("the repeat job of %s was gone or far from its time; it is made anew", service)
                     await self.replace(registrations[service], number=await registry.number(service))
             except RedisError as error:
                 observer.trouble(error)
             except Exception as error:  # the bullmq package's own, say; the next interval is another chance
-                _log.warning("the repeat jobs could not be looked after: %r", error)
+                log.warning("the repeat jobs could not be looked after: %r", error)
 
     async def _off_time(self, services: Sequence[str], caller: Caller) -> list[str]:
         """The services whose next tick doesn't come within two intervals."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
+from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.delivery import QueuedJob
 from hippo_messenger.queues.queue import Queue
 
 __all__ = ["Upkeep"]
-
-_log = logging.getLogger("hippo_messenger")
 
 
 class Upkeep:
@@ -53,7 +51,7 @@ class Upkeep:
                 if job.id in lost and id(job) in self._held:
                     self.let_go(job)
                     self._observer.lost(job.id, queue=self._queue.name)
-                    _log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
+                    log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
 
     async def recover(self) -> None:
         """Look for jobs whose worker died, once in a check interval, until cancelled."""
@@ -61,5 +59,5 @@ class Upkeep:
             recovered = await self._queue.recover(interval=self._check, max_stalls=self._max_stalls)
             if recovered:
                 self._observer.recovered(recovered, queue=self._queue.name)
-                _log.warning("%s: %d jobs of a worker that died were put back", self._queue.name, len(recovered))
+                log.warning("%s: %d jobs of a worker that died were put back", self._queue.name, len(recovered))
             await asyncio.sleep(self._check)
