@@ -28,6 +28,8 @@ PYTHONS = $(shell for version in 3.11 3.12 3.13; do \
 	&& echo $$version=$$python && break; done; done)
 MAIN_VERSION = $(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])")
 OTHERS = $(filter-out $(MAIN_VERSION)=%,$(PYTHONS))
+# Tests mostly wait for servers and processes, so two at a time are done in half the time; TESTERS=0 is one process.
+TESTERS := 2
 # What Python has a say in. Scripts are the same in all, and what kills processes or takes long runs on each in the night.
 PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not chaos and not slow'
 
@@ -49,7 +51,7 @@ demo: $(PACKAGE)
 	@$(BIN)/hippo demo $(ARGS)
 
 test: $(TOOLS) node-packages
-	@$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
+	@$(WITH_NODE) $(BIN)/python -m pytest --numprocesses=$(TESTERS) $(ARGS)
 
 versions:
 	@echo 'Pythons besides $(MAIN_VERSION): $(or $(OTHERS),none)'
