@@ -30,7 +30,7 @@ __all__ = [
     "with_expiry",
 ]
 
-_EVENT_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_EVENT_ID = re.compile(r"(?![0-9]*\Z)[A-Za-z0-9_-]{16,64}")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]*")
 """What needs no escaping in JSON."""
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -77,7 +77,7 @@ class Wire(BaseModel):
         """
         try:
             check_event_id(self.id)
-            if self.time is not None:
+            if self.time is not None and not 1 < self.time.year < 9999:
                 self.time.astimezone(UTC)
         except InvalidEventIdError as error:
             raise InvalidEnvelopeError(f"id: {error}") from None
@@ -103,7 +103,7 @@ def check_event_id(event_id: str) -> str:
         InvalidEventIdError: It is too short or long, has other characters, is a whole number
             (Node refuses those) or the suffix of one of BullMQ's own keys.
     """
-    if not _EVENT_ID.fullmatch(event_id) or event_id.isdigit() or event_id in _RESERVED_IDS:
+    if not _EVENT_ID.fullmatch(event_id) or event_id in _RESERVED_IDS:
         raise InvalidEventIdError(
             "expected an event id that is a UUID or 16 to 64 letters, digits, '-' or '_', not a whole number "
             f"and not a key of BullMQ, got {event_id[:80]!r}; leave it out to have one made"
@@ -184,7 +184,7 @@ def _expiry(value: object) -> datetime | None:
 
 def is_finite(raw: bytes, *, event_id: str) -> bool:
     """Whether every number in this JSON is one that JSON can hold; every third event id looks like one that is not."""
-    if not may_be_infinite(raw.replace(b'"%b"' % event_id.encode(), b"", 1)):
+    if not may_be_infinite(raw) or not may_be_infinite(raw.replace(b'"%b"' % event_id.encode(), b"", 1)):
         return True
     left = [from_json(raw)]
     while left:

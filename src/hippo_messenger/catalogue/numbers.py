@@ -24,4 +24,6 @@ def may_be_unsafe(raw: bytes) -> bool:
 def may_be_infinite(raw: bytes) -> bool:
     """Whether there may be a number that is not finite once it is parsed."""
     plain = raw.translate(_DIGITS)
-    return b"0e000" in plain or b"0" * _LONG in plain or b"NaN" in raw or b"Infinity" in raw
+    # One letter is found in a third of the time of three, and few texts have this one.
+    has_nan = b"N" in raw and b"NaN" in raw
+    return has_nan or b"0e000" in plain or b"0" * _LONG in plain or b"Infinity" in raw

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, cast
 from uuid import uuid4
 
@@ -26,7 +27,9 @@ _MOST_LINES = 2**31
 """Of a log; a limit beyond it is none."""
 _JOB_FIELDS = 6
 """What `flat` in scripts/include/take.lua says of each job."""
-_FIRST_TRY: tuple[None, bytes, None, None, None] = (None, b"1", None, None, None)
+_ENDING = attrgetter("kind", "job.token", "value", "stacktrace", "number", "keep")
+"""What jobs that end alike share; scripts/settle.lua takes it once for all of them."""
+_FIRST_TRY: tuple[int, int, None, None, None] = (0, 1, None, None, None)
 """What its `history` leaves out."""
 
 
@@ -71,9 +74,9 @@ class Queue:
         """End jobs, each in its own way, and take the next. A job that was lost meanwhile is left to who holds it."""
         token = self._token()
         arguments = self._order(token, order)
-        for ending, run in itertools.groupby(outcomes, key=_ending):
+        for (kind, held_by, value, stacktrace, number, keep), run in itertools.groupby(outcomes, key=_ENDING):
             ids = [outcome.job.key for outcome in run]
-            arguments += (*ending, len(ids), *ids)
+            arguments += (kind, held_by, _writable(value), stacktrace, number, *_keep(keep), len(ids), *ids)
         reply = await self._call("settle", self._keys.all, arguments)
         return Settled(statuses=_texts(reply[1]), taken=_taken(token, reply[0], order))
 
@@ -188,12 +191,6 @@ def _keep(keep: Retention) -> tuple[Argument, Argument]:
     return "" if keep.age is None else keep.age, "" if keep.count is None else keep.count
 
 
-def _ending(outcome: Outcome) -> tuple[Argument, ...]:
-    """What jobs that end alike share, as scripts/settle.lua wants it."""
-    words = (_writable(outcome.value), outcome.stacktrace)
-    return (outcome.kind, outcome.job.token, *words, outcome.number, *_keep(outcome.keep))
-
-
 def _routes(routings: Sequence[Routing], services: Sequence[Registration]) -> list[Argument]:
     """Where events go, as scripts/route.lua wants it: the sets of routes, then runs of events that share one."""
     places = {entry.service: place for place, entry in enumerate(services, start=1)}
@@ -254,19 +251,20 @@ def _job(
     timestamp: bytes | None,
     history: list[bytes | None] | None,
 ) -> QueuedJob:
-    made, started, deferred, scheduler, stacktrace = history or _FIRST_TRY
-    return QueuedJob(
-        id=_text(job_id),
-        token=token,
-        name=_text(name),
-        data=data,
-        options=options or b"{}",
-        timestamp=_number(timestamp),
-        attempts_made=_number(made),
-        attempts_started=_number(started),
-        deferred_failure=None if deferred is None else _text(deferred),
-        scheduler=None if scheduler is None else _text(scheduler),
-        stacktrace=stacktrace,
+    earlier = _FIRST_TRY if history is None else _read_history(*history)
+    return QueuedJob(_text(job_id), token, _text(name), data, options or b"{}", _number(timestamp), *earlier)
+
+
+def _read_history(
+    made: bytes | None, started: bytes | None, deferred: bytes | None, scheduler: bytes | None, stacktrace: bytes | None
+) -> tuple[int, int, str | None, str | None, bytes | None]:
+    """What a job has from earlier tries, as the last fields of `QueuedJob`."""
+    return (
+        _number(made),
+        _number(started),
+        None if deferred is None else _text(deferred),
+        None if scheduler is None else _text(scheduler),
+        stacktrace,
     )
 
 

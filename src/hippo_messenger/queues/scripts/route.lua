@@ -60,47 +60,37 @@ for place = 1, tonumber(argument()) do
   sets[place] = set
 end
 
--- First everything is read: what is ours, and what it says. Nothing is written yet.
+-- First everything is read: what is ours, and what it says. Nothing is written yet. Each event has room for what is found
+-- out about it: a table that grows is made anew.
 local function read_run(events)
   local set, token, extra, number = sets[tonumber(argument())], argument(), argument(), tonumber(argument())
+  local base = broker.base
   for at = cursor + 1, cursor + 3 * number, 3 do
     local id, event_id = ARGV[at], ARGV[at + 1]
-    events[#events + 1] = {id = id, key = broker.base .. id, token = token, event_id = event_id == '' and id or event_id,
-      digest = ARGV[at + 2], extra = extra, set = set}
+    events[#events + 1] = {id = id, key = base .. id, token = token, event_id = event_id == '' and id or event_id,
+      digest = ARGV[at + 2], extra = extra, set = set, lock = false, status = false, found = false, torn = false,
+      name = false, data = false, priority = 0, keys = false, returned = false, duplicate = false}
   end
   cursor = cursor + 3 * number
 end
 
-local function read_holders(events)
-  local locks, holders = {}, {}
-  for at, event in ipairs(events) do locks[at] = event.key .. ':lock' end
-  in_slices(locks, function(...)
-    for _, holder in ipairs(rcall('MGET', ...)) do holders[#holders + 1] = holder end
-  end)
-  return holders
-end
-
 local events = {}
 while cursor < #ARGV do read_run(events) end
-for at, holder in ipairs(read_holders(events)) do
-  local event = events[at]
-  if holder ~= event.token then
-    event.status = 'lost'
-  else
-    local fields = rpcall('HMGET', event.key, 'name', 'data', 'priority')
-    if fields.err or not fields[1] or not fields[2] then event.status = 'gone' end
-    event.name, event.data, event.priority = fields[1], fields[2], priority_in(fields[3])
-  end
+local held = held_jobs(events)
+for _, event in ipairs(held) do
+  local fields = rpcall('HMGET', event.key, 'name', 'data', 'priority', 'atm', 'parentKey', 'deid')
+  event.name, event.data, event.priority = fields[1], fields[2], priority_in(fields[3])
+  event.torn = fields.err or not fields[1] or not fields[2]
+  if not event.torn then event.found = {fields[4], fields[5], fields[6], fields[1]} end
 end
 
 -- A repeat whose events are all done hands out what the lost reply held, wherever the registry has moved meanwhile.
-local version, all_lost = version_at(KEYS[BLOCK + 1]), ARGV[1] == '1' and #events > 0
-for _, event in ipairs(events) do all_lost = all_lost and event.status == 'lost' end
+local version, all_lost = version_at(KEYS[BLOCK + 1]), ARGV[1] == '1' and #events > 0 and #held == 0
 if version ~= tonumber(ARGV[9]) and not all_lost then return {'stale', version} end
 
 local digests, checked = {}, {}
-for _, event in ipairs(events) do
-  if not event.status and event.digest ~= '' then
+for _, event in ipairs(held) do
+  if not event.torn and event.digest ~= '' then
     digests[#digests + 1] = event.digest
     checked[#checked + 1] = event
   end
@@ -136,8 +126,8 @@ end
 -- Whether nothing stands where copies are to go; asked once for all, since it is nearly always so.
 local function is_all_new()
   local keys, ids = {}, {}
-  for _, event in ipairs(events) do
-    if not event.status and not event.duplicate then
+  for _, event in ipairs(held) do
+    if not event.torn and not event.duplicate then
       if ids[event.event_id] then return false end
       ids[event.event_id] = true
       event.keys = keys_of_copies(event)
@@ -194,8 +184,8 @@ end
 -- All copies are written before any source is finished.
 trim_events(broker, meta)
 local touched = {}
-for _, event in ipairs(events) do
-  event.returned = event.duplicate and '{"duplicate":true}' or not event.status and deliver(event) or nil
+for _, event in ipairs(held) do
+  event.returned = event.duplicate and '{"duplicate":true}' or not event.torn and deliver(event) or nil
   for _, service in ipairs(event.returned and not event.duplicate and event.set.routes or {}) do touched[service] = true end
 end
 for service in pairs(touched) do
@@ -206,11 +196,7 @@ for service in pairs(touched) do
   end
 end
 
-local unread = {}
-for _, event in ipairs(events) do
-  if event.status == 'gone' then unread[event] = true end
-end
-release(broker, events)
+release(broker, held)
 meta.some_have_children = some_have_children(events)
 local endings = {}
 local function ending_of(event)
@@ -225,7 +211,7 @@ end
 local statuses, ended = {}, {completed = 0, failed = 0}
 for at, event in ipairs(events) do
   local status = event.status
-  if not status and unread[event] then
+  if not status and event.torn then
     if event.name or event.data then fail_torn(broker, meta, now, event.id, 'active') end
     status = 'gone'
   elseif not status then

@@ -28,9 +28,9 @@ local now = clock()
 local meta = read_meta(queue)
 meta.stream = ARGV[2] == '1'
 
--- The jobs in the order given, each with the run that says how it ends.
+-- The jobs in the order given, each with the run that says how it ends, and room for what is found out about it.
 local function read_jobs_to_settle()
-  local jobs, at = {}, 9
+  local jobs, at, base = {}, 9, queue.base
   while at <= #ARGV do
     local run = {outcome = ARGV[at], token = ARGV[at + 1], value = ARGV[at + 2], stacktrace = ARGV[at + 3],
       number = tonumber(ARGV[at + 4]) or 0, policy = ARGV[at + 5] .. '/' .. ARGV[at + 6],
@@ -43,7 +43,7 @@ local function read_jobs_to_settle()
     local last = at + 7 + tonumber(ARGV[at + 7])
     for place = at + 8, last do
       local id = ARGV[place]
-      jobs[#jobs + 1] = {id = id, key = queue.base .. id, token = run.token, run = run}
+      jobs[#jobs + 1] = {id = id, key = base .. id, token = run.token, run = run, lock = false, status = false, found = false}
     end
     at = last + 1
   end
@@ -124,7 +124,7 @@ end
 local jobs = read_jobs_to_settle()
 local statuses, ended_last = {}, false
 if #jobs > 0 then trim_events(queue, meta) end
-release(queue, jobs)
+release(queue, held_jobs(jobs))
 meta.some_have_children = some_have_children(jobs)
 for at, job in ipairs(jobs) do
   if not job.status then

@@ -32,15 +32,20 @@ local function leave_active(queue, ids)
   return were_active
 end
 
--- The jobs whose locks are their token's; each once, however often it is named.
-local function held_jobs(jobs, locks)
-  local held, known, checked = {}, {}, 0
+-- The jobs (id, key, token, and room for lock, status and found) whose locks are their token's; each once, however often it is named. The status of the others
+-- becomes 'lost'. The lock says whose a job is: where somebody has emptied `active`, the job ends as if it stood there.
+local function held_jobs(jobs)
+  local locks, held, known, checked = {}, {}, {}, 0
+  for at, job in ipairs(jobs) do
+    local lock = job.key .. ':lock'
+    job.status, job.lock, locks[at] = 'lost', lock, lock
+  end
   in_slices(locks, function(...)
     for _, holder in ipairs(rcall('MGET', ...)) do
       checked = checked + 1
       local job = jobs[checked]
       if holder == job.token and not known[job.id] then
-        known[job.id] = true
+        known[job.id], job.status = true, false
         held[#held + 1] = job
       end
     end
@@ -55,30 +60,20 @@ local function read_ending(key)
   return found
 end
 
--- Lets go of jobs (id, key, token). Sets each job's status: nil, or why it is not this worker's, 'lost' (the lock is, or
--- the job was moved meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is); and `found`, for
--- `finish`.
--- The lock says whose a job is: where somebody has emptied `active`, the job ends as if it stood there.
-local function release(queue, jobs)
-  local locks = {}
-  for at, job in ipairs(jobs) do
-    job.status = 'lost'
-    locks[at] = job.key .. ':lock'
-  end
-  local held = held_jobs(jobs, locks)
-  if #held < #jobs then
-    locks = {}
-    for at, job in ipairs(held) do locks[at] = job.key .. ':lock' end
-  end
-  local ids = {}
-  for at, job in ipairs(held) do ids[at] = job.id end
+-- Lets go of held jobs. Sets each one's `found`, for `finish`, unless it is there already, or its status: 'lost' (it was
+-- moved meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is).
+local function release(queue, held)
+  local ids, locks = {}, {}
+  for at, job in ipairs(held) do ids[at], locks[at] = job.id, job.lock end
   in_slices(locks, function(...) rcall('DEL', ...) end)
   in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end)
   local were_active = leave_active(queue, ids)
   for _, job in ipairs(held) do
     if were_active[job.id] or not stands_elsewhere(queue, job.id) then
-      job.found = read_ending(job.key)
-      job.status = not job.found and 'gone' or nil
+      job.found = job.found or read_ending(job.key)
+      job.status = not job.found and 'gone'
+    else
+      job.status = 'lost'
     end
   end
 end

@@ -27,10 +27,12 @@ local function is_full(batch)
     or batch.count > 0 and batch.bytes >= batch.max_bytes
 end
 
--- What a worker needs of a job's hash, for `unpack`; a job that was never tried has no more than the first four.
-local function read_fields(key)
-  return rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'rjk',
-    'stacktrace')
+-- What a worker needs of a job's hash; a job that was never tried has no more than the first four. They are eight, since
+-- a ninth would have Redis make the table of its reply anew once more; only a scheduler's jobs have one, and such ids.
+local function read_fields(key, id)
+  local fields = rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'stacktrace')
+  if fields[1] and string.sub(id, 1, 7) == 'repeat:' then fields[9] = rcall('HGET', key, 'rjk') end
+  return fields
 end
 
 -- Reads jobs in the order given until the batch is full; how many it read.
@@ -40,7 +42,7 @@ local function read_jobs(queue, ids, batch)
   for read, id in ipairs(ids) do
     if is_full(batch) then return read - 1 end
     local key = base .. id
-    local fields = read_fields(key)
+    local fields = read_fields(key, id)
     if RESERVED[id] or fields.err or not fields[1] or not fields[2] then
       batch.broken[#batch.broken + 1] = id
       if not RESERVED[id] and (fields[1] or fields[2]) then batch.torn[#batch.torn + 1] = id end
@@ -135,8 +137,8 @@ end
 -- What a job has beside its first four fields: attempts made, attempts started, why it is to fail, scheduler, traces;
 -- or false for one that has none of them.
 local function history(fields)
-  local made, started, deferred, scheduler, traces = unpack(fields, 5, 9)
-  return (made or started or deferred or scheduler or traces) and {made, started or '1', deferred, scheduler, traces}
+  local made, started, deferred, traces, scheduler = unpack(fields, 5, 9)
+  return (made or started or deferred or scheduler or traces) and {made, started or '1', deferred, scheduler or false, traces}
 end
 
 -- The batch as a flat list: id, name, data, options, timestamp, history for each job.
