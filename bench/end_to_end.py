@@ -4,10 +4,10 @@
     make bench ARGS="--events 5000 --runs 1"
 
 Every contestant is the same five processes: one sender, one router (broker), three services with one worker each. All
-validate on arrival, keep the same completed jobs (1 hour or 1,000) and run on a server of their own that is started
-anew for each run. Runs are interleaved; the table has medians. CPU and Redis time are per event, CPU that of the
-five processes; latencies are from send to processor, at 100 events a second. Stock BullMQ's names end in its
-concurrency.
+validate on arrival, name jobs by a UUID, keep the same completed jobs (1 hour or 1,000) and run on a server of their
+own that is started anew for each run, under the usual prefix. Runs are interleaved; the table has medians. CPU and
+Redis time are per event, CPU that of the five processes; latencies are from send to processor, at 100 events a second.
+Stock BullMQ's names end in its concurrency.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import asyncio
 import json
 import os
 import resource
-import secrets
 import shutil
 import statistics
 import sys
@@ -36,6 +35,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.server import Server, machine
+from hippo_messenger.settings import Settings
 
 HERE = Path(__file__).parent
 SERVICES = ("account", "shipping", "notification")
@@ -80,7 +80,7 @@ CONTESTANTS = (
 
 async def timed(contestant: Contestant, server: Server, *, events: int, rate: float) -> Figures:
     """One run, from the first send to the last acknowledgement."""
-    prefix = f"{{bench-{secrets.token_hex(4)}}}"
+    prefix = Settings().prefix  # the usual one: each run has a server of its own
     async with AsyncExitStack() as stack:
         parts: dict[str, Process] = {}
         for role in ("router", *SERVICES, "sender"):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
@@ -45,7 +44,7 @@ class Bus:
     """The calls of one broker and three workers, one after the other."""
 
     def __init__(self, url: str, *, events_stream: bool) -> None:
-        self._settings = Settings(prefix=f"{{bench-{secrets.token_hex(4)}}}", events_stream=events_stream)
+        self._settings = Settings(events_stream=events_stream)
         self.connection = Connection.of(url, settings=self._settings)
         self._caller = Caller(self.connection, observer=Observer())
         self._layout = Layout(self._settings.prefix)

@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import redis.asyncio
 import uvloop
@@ -29,8 +30,8 @@ def options() -> dict[str, Any]:
     return {"connection": redis.asyncio.Redis.from_url(URL, decode_responses=True), "prefix": PREFIX}
 
 
-def job(number: int, data: dict[str, Any]) -> dict[str, Any]:
-    event_id = f"{PREFIX.strip('{}')}-event-{number}"
+def job(data: dict[str, Any]) -> dict[str, Any]:
+    event_id = str(uuid4())
     data = data | {"sentAt": time.time() * 1000}
     time_sent = datetime.now(UTC).isoformat()
     event = {"specversion": "1.0", "id": event_id, "source": "order", "type": "ORDER_SUCCESS", "time": time_sent}
@@ -45,11 +46,11 @@ async def sender() -> None:
     if float(RATE):
         for number in range(TOTAL):
             await asyncio.sleep(max(0.0, start + number / float(RATE) - time.monotonic()))
-            made = job(number, data)
+            made = job(data)
             await queue.add(made["name"], made["data"], made["opts"])
     else:
         for first in range(0, TOTAL, 200):
-            await queue.addBulk([job(number, data) for number in range(first, min(first + 200, TOTAL))])
+            await queue.addBulk([job(data) for number in range(first, min(first + 200, TOTAL))])
     say({"done": TOTAL})
 
 

@@ -1,4 +1,5 @@
 // One part of a bus of stock BullMQ: `sender`, `router` or `service`. Told by its arguments and one line on stdin.
+import { randomUUID } from 'node:crypto';
 import { Queue, Worker } from 'bullmq';
 import IORedis from 'ioredis';
 import { z } from 'zod';
@@ -31,8 +32,8 @@ const roles = {
     await queue.waitUntilReady();
     say({ ready: true });
     const lines = JSON.parse(await told()).data;
-    const job = (number) => {
-      const id = `${prefix}-event-${number}`.replace(/[{}]/g, '');
+    const job = () => {
+      const id = randomUUID();
       const data = { ...lines, sentAt: Date.now() };
       const event = { specversion: '1.0', id, source: 'order', type: 'ORDER_SUCCESS', time: new Date().toISOString(), data };
       return { name: 'ORDER_SUCCESS', data: event, opts: { jobId: id, attempts: 1, ...keep } };
@@ -41,13 +42,13 @@ const roles = {
       const start = Date.now();
       for (let number = 0; number < total; number++) {
         await new Promise((resolve) => setTimeout(resolve, Math.max(0, start + (number * 1000) / rate - Date.now())));
-        const { name, data, opts } = job(number);
+        const { name, data, opts } = job();
         await queue.add(name, data, opts);
       }
     } else {
       for (let first = 0; first < total; first += 200) {
         const count = Math.min(200, total - first);
-        await queue.addBulk(Array.from({ length: count }, (_, at) => job(first + at)));
+        await queue.addBulk(Array.from({ length: count }, job));
       }
     }
     say({ done: total });
