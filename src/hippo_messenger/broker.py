@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -182,11 +182,18 @@ class HippoBroker:
 
     async def _route_all(self) -> None:
         await self._handle_left()
+        hand: deque[QueuedJob] = deque()
         taken = Taken()
         while not self._stopping.is_set():
-            taken = await (self._handle(taken.jobs) if taken.jobs else self._next(taken))
+            if hand:
+                taken = await self._route_in_hand(hand)
+            else:
+                taken = await self._next(taken)
+                if taken.jobs:
+                    hand += await self._events_among(taken.jobs)
+                    taken = Taken()
             self._pulse.beat()
-        await self._settle([Outcome.back(job) for job in reversed(taken.jobs)])
+        await self._settle([Outcome.back(job) for job in reversed(hand)])
 
     async def _watch_backlogs(self) -> None:
         while True:
@@ -198,7 +205,8 @@ class HippoBroker:
         """After a fault, what that has left: each job by itself, so that one that can't be handled harms no other."""
         for job in self._upkeep.held:
             try:
-                await self._handle([job], more=False)
+                events = await self._read_some(deque(await self._events_among([job])))
+                await self._route(events, self._order(count=0))
             except LayoutTooNewError:
                 raise
             except Exception as error:
@@ -230,10 +238,10 @@ class HippoBroker:
             await asyncio.sleep(self._wait_again.next())
             self._observer.trouble(error)
 
-    async def _handle(self, jobs: Sequence[QueuedJob], *, more: bool = True) -> Taken:
-        """Registrations first, then all events; what comes next, where more is to be taken."""
+    async def _events_among(self, jobs: Sequence[QueuedJob]) -> list[QueuedJob]:
+        """The jobs that are left when registrations are taken, and settled what is to fail unread."""
         outcomes: list[Outcome] = []
-        left: deque[QueuedJob] = deque()
+        left: list[QueuedJob] = []
         for job in jobs:
             if job.deferred_failure is not None:
                 outcomes.append(Outcome.failed(job, job.deferred_failure))
@@ -242,30 +250,47 @@ class HippoBroker:
             else:
                 left.append(job)
         await self._settle(outcomes)
-        return await self._read_and_route(left, more=more)
+        return left
 
-    async def _read_and_route(self, jobs: deque[QueuedJob], *, more: bool) -> Taken:
-        """Route events call by call, in their order; while Redis does one call, the events of the next are read."""
+    async def _route_in_hand(self, hand: deque[QueuedJob]) -> Taken:
+        """Route events call by call, in their order, until none is in hand; what the last call found.
+
+        Each call brings the next events; while Redis does it, those that came before are read.
+        """
         taken = Taken()
-        events = await self._read_some(jobs)
+        events = await self._read_some(hand)
         while events:
-            call = asyncio.create_task(self._route(events, more=more and not jobs))
+            call = asyncio.create_task(self._route(events, self._order(count=self._room(hand))))
             try:
                 await asyncio.sleep(0)  # the call is on its way from here on
-                events = await self._read_some(jobs)
+                following = await self._read_some(hand)
             except BaseException:
                 call.cancel()
                 await asyncio.wait([call])
                 raise
             taken = await call
+            self._pulse.beat()
+            if taken.jobs:
+                hand += await self._events_among(taken.jobs)
+                taken = Taken()
+            if self._stopping.is_set():
+                hand.extendleft(event.job for event in reversed(following))
+                break
+            events = following or await self._read_some(hand)
         return taken
+
+    def _room(self, hand: Collection[QueuedJob]) -> int:
+        """How many events more to take into the hand: none while those in it are as large as a take may be."""
+        is_laden = sum(len(job.data) for job in hand) >= TAKE_BYTES
+        return 0 if is_laden else max(self._settings.broker_batch - len(hand), 0)
 
     async def _read_some(self, jobs: deque[QueuedJob]) -> list[ReceivedEvent]:
         """The events of the first jobs, about as many as one call may route; what is none is settled."""
         events: list[ReceivedEvent] = []
         outcomes: list[Outcome] = []
         deliveries = 0
-        while jobs and deliveries < self._settings.broker_batch_deliveries:
+        most = -(-self._settings.broker_batch // 2)  # so that there is something left to read while they are routed
+        while jobs and len(events) < most and deliveries < self._settings.broker_batch_deliveries:
             decided = self._intake.read(jobs.popleft(), self._registrations)
             if isinstance(decided, ReceivedEvent) and decided.envelope.expires is not None:
                 decided = await self._unless_expired(decided, decided.envelope.expires)
@@ -347,8 +372,8 @@ class HippoBroker:
         for outcome in outcomes:
             self._observer.settled(outcome.job.name, queue=self._queue.name, outcome=outcome.kind)
 
-    async def _route(self, events: Sequence[ReceivedEvent], *, more: bool) -> Taken:
-        """Route all events, in calls of bounded size; the last one takes what comes next."""
+    async def _route(self, events: Sequence[ReceivedEvent], order: Order) -> Taken:
+        """Route all events, in calls of bounded size; the last one takes what comes next, unless the broker stops."""
         left = await self._hold_back(events)
         while left:
             if not self._registrations and not await self._somebody_listens():
@@ -357,10 +382,10 @@ class HippoBroker:
                 )
                 return Taken()
             batch = self._bounded(left)
-            last = more and len(batch) == len(left) and not self._stopping.is_set()
+            last = len(batch) == len(left)
             routed = await self._queue.route(
                 [routing for _, routing in batch],
-                self._order() if last else self._order(count=0),
+                order if last and not self._stopping.is_set() else self._order(count=0),
                 layout=self._layout,
                 version=self._registrations.version,
                 window=self._settings.deduplication_window,

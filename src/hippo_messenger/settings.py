@@ -95,7 +95,7 @@ class Settings(BaseModel):
     broker_max_stalls: int = Field(default=1000, ge=0)
     """How often an event may lose its broker: routing is atomic, so a dead broker says nothing about the event."""
     broker_batch: int = Field(default=120, ge=1)
-    """How many events a broker takes at a time."""
+    """How many events a broker has in hand, beside those that it is just routing."""
     broker_batch_deliveries: int = Field(default=120, ge=1)
     """How many copies one call may write."""
     broker_batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
