@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Self, TypeVar
 
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.breaker import Breaker
@@ -23,6 +23,7 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.open_breakers import OpenBreakers
 from hippo_messenger.queues.queue import Queue
 from hippo_messenger.queues.upkeep import Upkeep
+from hippo_messenger.runners import Runners
 from hippo_messenger.shutdown import Shutdown
 from hippo_messenger.supervision import Supervision
 from hippo_messenger.watchdog import Culprit, Watchdog
@@ -120,8 +121,7 @@ class HippoWorker:
             observer=messenger.observer,
             culprit=self._culprit,
         )
-        self._running: dict[asyncio.Task[Outcome], QueuedJob] = {}
-        self._bytes = 0
+        self._runners = Runners(self._processing.process, ended=self._ended)
         self._finished: list[Outcome] = []
         self._changed = asyncio.Event()
         self._look = True
@@ -227,7 +227,9 @@ class HippoWorker:
         """
         self._stopping = True
         self._changed.set()
-        await self._let_finish(self._messenger.settings.worker_grace if grace is None else grace)
+        await self._runners.finish(within=self._messenger.settings.worker_grace if grace is None else grace)
+        await self._runners.cancel(within=_CANCEL_TIME)
+        self._changed.set()
         tasks, self._tasks = self._tasks, []
         if tasks:
             processing = tasks[0]
@@ -294,8 +296,8 @@ class HippoWorker:
 
     def _room(self) -> int:
         """How many jobs more it may take: none while those in hand come to `worker_bytes`."""
-        is_laden = self._bytes >= self._messenger.settings.worker_bytes
-        return 0 if is_laden else self._pace.room(self._concurrency - len(self._running))
+        is_laden = self._runners.bytes >= self._messenger.settings.worker_bytes
+        return 0 if is_laden else self._pace.room(self._concurrency - len(self._runners))
 
     def _look_again(self) -> None:
         self._look = True
@@ -304,7 +306,7 @@ class HippoWorker:
     async def _exchange(self, room: int) -> Taken:
         """Settle what has finished, and take new jobs and start them."""
         settings = self._messenger.settings
-        left = max(settings.worker_bytes - self._bytes, 1)
+        left = max(settings.worker_bytes - self._runners.bytes, 1)
         order = Order(room, lock=settings.worker_lock, max_bytes=min(left, TAKE_BYTES))
         outcomes, self._finished = self._finished, []
         statuses: Sequence[str] = ()
@@ -320,7 +322,9 @@ class HippoWorker:
         self._pulse.beat()
         self._exchanged = asyncio.get_running_loop().time()
         for job in taken.jobs:
-            self._launch(job)
+            self._upkeep.hold(job)
+            self._pace.took(job.id)
+        self._runners.start(taken.jobs)
         for job_id in taken.broken:
             log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
         self._report(outcomes, statuses)
@@ -328,31 +332,13 @@ class HippoWorker:
             await self._pause_if_full()
         return taken
 
-    def _launch(self, job: QueuedJob) -> None:
-        self._upkeep.hold(job)
-        self._pace.took(job.id)
-        task = asyncio.create_task(self._processing.process(job))
-        self._running[task] = job
-        self._bytes += len(job.data)
-        task.add_done_callback(self._ended)
-
     def _culprit(self, task: asyncio.Task[object]) -> Culprit | None:
-        job = self._running.get(cast("asyncio.Task[Outcome]", task))
+        job = self._runners.job_of(task)
         return None if job is None else Culprit(self._processing.name_of(job.name), job.name, job.id)
 
-    def _ended(self, task: asyncio.Task[Outcome]) -> None:
-        job = self._running.pop(task, None)
-        if job is None:  # it was put back already
-            return
-        self._bytes -= len(job.data)
+    def _ended(self, job: QueuedJob, outcome: Outcome) -> None:
         self._pace.ended(job.id)
-        if task.cancelled():
-            self._finished.append(Outcome.back(job))
-        elif (fault := task.exception()) is not None:
-            log.error("a fault of the worker itself, at job %s", job.id, exc_info=fault)
-            self._finished.append(Outcome.failed(job, f"a fault of the worker itself: {fault!r}"))
-        else:
-            self._finished.append(task.result())
+        self._finished.append(outcome)
         self._changed.set()
 
     def _report(self, outcomes: Sequence[Outcome], statuses: Sequence[str]) -> None:
@@ -401,30 +387,16 @@ class HippoWorker:
         except RedisError as error:  # whoever waits looks by itself before long
             self._messenger.observer.trouble(error)
 
-    async def _let_finish(self, grace: float) -> None:
-        """Give running processors their time, then cancel them; one that ignores that is left to itself."""
-        if self._running:
-            await asyncio.wait(list(self._running), timeout=grace)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(list(self._running), timeout=_CANCEL_TIME)
-        for job in self._running.values():
-            log.error("the processor of job %s ignores its cancellation; the job is put back all the same", job.id)
-            self._finished.append(Outcome.back(job))
-        self._running.clear()
-        self._changed.set()
-
     async def _wind_down(self, listener: asyncio.Task[bool] | None) -> None:
         """Settle what still finishes, then put the rest back, and pass on a wake-up that may have come too late."""
         await _end(listener)
         returned: list[Outcome] = []
-        while self._running or self._finished:
+        while len(self._runners) or self._finished:
             returned += [outcome for outcome in self._finished if outcome.kind == "back"]
             self._finished = [outcome for outcome in self._finished if outcome.kind != "back"]
             if self._finished:
                 await self._within_hand_back_time(self._exchange(0))
-            elif self._running:
+            elif len(self._runners):
                 await self._changed.wait()
                 self._changed.clear()
         self._finished = returned[::-1]  # the newest first, so that the oldest ends at the head of the line
