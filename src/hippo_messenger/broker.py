@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -14,14 +12,10 @@ from typing import Self
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.backpressure import Backpressure
 from hippo_messenger.catalogue.catalogue import Catalogue
-from hippo_messenger.clash import find_clash
 from hippo_messenger.errors import (
-    EventTooLargeError,
-    InvalidRegistrationError,
     LayoutTooNewError,
     MessengerClosedError,
     RedisError,
-    UnknownServiceError,
 )
 from hippo_messenger.health import Health, Pulse
 from hippo_messenger.intake import Intake, ReceivedEvent
@@ -30,13 +24,15 @@ from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.connection import Connection, RedisSource
-from hippo_messenger.queues.delivery import TAKE_BYTES, Order, Outcome, QueuedJob, Routed, Routing, Taken
+from hippo_messenger.queues.delivery import TAKE_BYTES, Order, Outcome, QueuedJob, Taken
 from hippo_messenger.queues.layout import Layout
-from hippo_messenger.queues.queue import Queue, event_digest
+from hippo_messenger.queues.queue import Queue
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.schedule import Schedule
 from hippo_messenger.queues.upkeep import Upkeep
-from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registrations, Retention, route
+from hippo_messenger.registrar import Registrar
+from hippo_messenger.registration import REGISTRATION_JOB, Retention
+from hippo_messenger.router import Router
 from hippo_messenger.settings import Settings
 from hippo_messenger.shutdown import Shutdown
 from hippo_messenger.supervision import Supervision
@@ -45,7 +41,6 @@ __all__ = ["HippoBroker"]
 
 _STOP_TIME = 5.0
 """How long (s) a broker that stops tries to finish its batch; after that it is recovered as stalled."""
-_SENDERS_INTERVAL = 60.0
 
 
 class HippoBroker:
@@ -71,6 +66,7 @@ class HippoBroker:
         self._settings = settings or Settings.from_environment()
         self._intake = Intake(catalogue or Catalogue.from_environment(), max_bytes=self._settings.max_event_bytes)
         self._observer = observer or Observer()
+        self._keep = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
         self._connection = Connection.of(redis_connection, settings=self._settings)
         self._layout = Layout(self._settings.prefix)
         self._caller = caller = Caller(self._connection, observer=self._observer)
@@ -92,13 +88,28 @@ class HippoBroker:
             observer=self._observer,
         )
         self._backpressure = Backpressure(self._registry, settings=self._settings, observer=self._observer)
+        self._registrar = Registrar(
+            self._registry,
+            schedule=self._schedule,
+            intake=self._intake,
+            observer=self._observer,
+            patience=self._settings.call_timeout,
+            keep=self._keep,
+        )
+        self._router = Router(
+            self._queue,
+            self._layout,
+            upkeep=self._upkeep,
+            registrar=self._registrar,
+            registry=self._registry,
+            backpressure=self._backpressure,
+            settle=self._settle,
+            settings=self._settings,
+            observer=self._observer,
+        )
         self._supervision = Supervision("message broker", observer=self._observer)
         self._pulse = Pulse(limit=2 * self._settings.block_timeout)
         self._wait_again = Backoff(first=0.05, longest=0.8)
-        self._registrations = Registrations()
-        self._senders_noted: dict[tuple[str, str], float] = {}
-        self._told_empty = False
-        self._keep = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -121,7 +132,7 @@ class HippoBroker:
         if self._stopping.is_set():
             raise MessengerClosedError("expected a broker that was not stopped yet; make a new one")
         await self._connection.open()
-        self._registrations = await self._registry.load()
+        await self._registrar.load()
         await self._queue.show_up()
         supervision = self._supervision
         self._pulse.beat()
@@ -198,7 +209,7 @@ class HippoBroker:
     async def _watch_backlogs(self) -> None:
         while True:
             await asyncio.sleep(self._settings.backlog_check)
-            if self._registrations.limits:
+            if self._registrar.known.limits:
                 await self._backpressure.watch()
 
     async def _handle_left(self) -> None:
@@ -206,7 +217,7 @@ class HippoBroker:
         for job in self._upkeep.held:
             try:
                 events = await self._read_some(deque(await self._events_among([job])))
-                await self._route(events, self._order(count=0))
+                await self._router.route(events, self._order(count=0))
             except LayoutTooNewError:
                 raise
             except Exception as error:
@@ -217,8 +228,9 @@ class HippoBroker:
         """The next jobs; comes back empty when the broker stops or something may have changed."""
         if not taken.looked:
             taken = await self._queue.take(self._order())
+            self._upkeep.hold(taken)
             if taken.jobs:
-                return self._held(taken)
+                return taken
         timeout = min(self._settings.block_timeout, taken.limited_for or self._settings.block_timeout)
         if taken.due_in is not None:
             timeout = min(timeout, taken.due_in)
@@ -246,7 +258,7 @@ class HippoBroker:
             if job.deferred_failure is not None:
                 outcomes.append(Outcome.failed(job, job.deferred_failure))
             elif job.name == REGISTRATION_JOB:
-                outcomes.append(await self._register(job))
+                outcomes.append(await self._registrar.take(job))
             else:
                 left.append(job)
         await self._settle(outcomes)
@@ -260,7 +272,7 @@ class HippoBroker:
         taken = Taken()
         events = await self._read_some(hand)
         while events:
-            call = asyncio.create_task(self._route(events, self._order(count=self._room(hand))))
+            call = asyncio.create_task(self._router.route(events, self._order(count=self._room(hand))))
             try:
                 await asyncio.sleep(0)  # the call is on its way from here on
                 following = await self._read_some(hand)
@@ -291,12 +303,12 @@ class HippoBroker:
         deliveries = 0
         most = -(-self._settings.broker_batch // 2)  # so that there is something left to read while they are routed
         while jobs and len(events) < most and deliveries < self._settings.broker_batch_deliveries:
-            decided = self._intake.read(jobs.popleft(), self._registrations)
+            decided = self._intake.read(jobs.popleft(), self._registrar.known)
             if isinstance(decided, ReceivedEvent) and decided.envelope.expires is not None:
                 decided = await self._unless_expired(decided, decided.envelope.expires)
             if isinstance(decided, ReceivedEvent):
                 events.append(decided)
-                deliveries += max(len(self._registrations.listeners(decided.envelope.type)), 1)
+                deliveries += max(len(self._registrar.known.listeners(decided.envelope.type)), 1)
             else:
                 outcomes.append(decided)
         await self._settle(outcomes)
@@ -309,60 +321,6 @@ class HippoBroker:
         self._observer.expired(event.envelope.type, origin=event.envelope.source, queue=self._queue.name)
         return Outcome.expired(event.job, expiry, keep=self._keep)
 
-    async def _register(self, job: QueuedJob) -> Outcome:
-        """Write a registration and make its repeat job anew; or, when that ticks, repair what it finds."""
-        try:
-            if job.scheduler is not None:
-                await self._schedule.advance(job)
-            registration, number = self._intake.read_registration(job)
-            if self._registrations and await self._registry.is_lost():
-                await self._reload(patience=self._settings.call_timeout)  # before it has a version again
-            written = await self._registry.write(
-                registration,
-                number=number,
-                maker=Maker.from_wire(job.data),
-                patience=self._settings.call_timeout,
-            )
-            if job.scheduler is None and written != "older":
-                await self._schedule.replace(registration, number=number)
-        except (EventTooLargeError, InvalidRegistrationError, UnknownServiceError) as error:
-            log.warning("registration %s is refused: %s", job.id, error)
-            return Outcome.failed(job, f"{type(error).__name__}: {error}")
-        except (RedisError, TimeoutError) as error:
-            if isinstance(error, RedisError):
-                self._observer.trouble(error)
-            log.warning("registration %s has to wait: %s", job.id, error)
-            return Outcome.later(job, delay=1.0)
-        except Exception as error:  # a tick that somebody made up, say: one job must not take the broker with it
-            log.exception("registration %s could not be taken", job.id)
-            return Outcome.failed(job, f"taking it raised {type(error).__name__}: {error}")
-        if written == "changed":
-            self._registrations = await self._registry.load(patience=None)
-            log.info("%s listens to %s", registration.service, ", ".join(sorted(registration.listens_to)) or "nothing")
-            await self._look_for_clash(registration.service)
-        result = {"service": registration.service, "listensTo": sorted(registration.listens_to), "registry": written}
-        return Outcome.completed(job, json.dumps(result).encode(), keep=self._keep)
-
-    async def _look_for_clash(self, service: str) -> None:
-        """Say so where this registration undid that of another deployment."""
-        try:
-            changes = await self._registry.changes(service)
-        except RedisError as error:  # the next change is another chance
-            self._observer.trouble(error)
-            return
-        clash = find_clash(changes, now=changes[0].at) if changes else None
-        if clash is not None:
-            log.warning("%s", clash)
-            self._observer.clashed(clash)
-
-    async def _reload(self, *, patience: float | None) -> None:
-        """Read the registry anew; one that Redis has lost as a whole is first written back, as this broker knows it."""
-        known = self._registrations
-        self._registrations = await self._registry.load(patience=patience)
-        if known and not self._registrations and await self._registry.restore(known, patience=patience):
-            log.warning("the registry was lost: %d services stand as before until they register", len(known.by_service))
-            self._registrations = await self._registry.load(patience=patience)
-
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
         if not outcomes:
             return
@@ -371,113 +329,6 @@ class HippoBroker:
             self._upkeep.let_go(outcome.job)
         for outcome in outcomes:
             self._observer.settled(outcome.job.name, queue=self._queue.name, outcome=outcome.kind)
-
-    async def _route(self, events: Sequence[ReceivedEvent], order: Order) -> Taken:
-        """Route all events, in calls of bounded size; the last one takes what comes next, unless the broker stops."""
-        left = await self._hold_back(events)
-        while left:
-            if not self._registrations and not await self._somebody_listens():
-                await self._settle(
-                    [Outcome.later(event.job, delay=self._settings.empty_registry_delay) for event in left]
-                )
-                return Taken()
-            batch = self._bounded(left)
-            last = len(batch) == len(left)
-            routed = await self._queue.route(
-                [routing for _, routing in batch],
-                order if last and not self._stopping.is_set() else self._order(count=0),
-                layout=self._layout,
-                version=self._registrations.version,
-                window=self._settings.deduplication_window,
-                keep=self._keep,
-            )
-            if routed.stale:
-                await self._reload(patience=None)
-                continue
-            for event, _ in batch:
-                self._upkeep.let_go(event.job)
-            taken = self._held(routed.taken)
-            self._report(batch, routed)
-            await self._note_senders(batch)
-            left = left[len(batch) :]
-            if last:
-                return taken
-        return Taken()
-
-    async def _hold_back(self, events: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
-        """What is left to route when events for full services are put back."""
-        if not self._registrations.limits:
-            return list(events)
-        services = [[entry.service for entry in self._routing(event).services] for event in events]
-        going, held = await self._backpressure.sort(events, services, self._registrations)
-        await self._settle(held)
-        return going
-
-    def _bounded(self, events: Iterable[ReceivedEvent]) -> list[tuple[ReceivedEvent, Routing]]:
-        """As many of the first events as one call may write copies of; at least one."""
-        batch: list[tuple[ReceivedEvent, Routing]] = []
-        deliveries, size = 0, 0
-        for event in events:
-            routing = self._routing(event)
-            deliveries += max(len(routing.services), 1)
-            size += len(event.job.data) * len(routing.services)
-            too_many = deliveries > self._settings.broker_batch_deliveries or size > self._settings.broker_batch_bytes
-            if batch and too_many:
-                break
-            batch.append((event, routing))
-        return batch
-
-    def _routing(self, event: ReceivedEvent) -> Routing:
-        if event.deliver_to is None:
-            services = route(event.envelope, self._registrations)
-            digest = event_digest(event.envelope.source, event.envelope.id)
-        else:
-            by_service = self._registrations.by_service
-            services = tuple(by_service[name] for name in sorted(event.deliver_to) if name in by_service)
-            digest = b""
-        return Routing(event.job, event.envelope.id, digest, services, extra=event.extra)
-
-    async def _somebody_listens(self) -> bool:
-        self._registrations = await self._registry.load(patience=None)
-        if not self._registrations and not self._told_empty:
-            log.warning("no service is registered: events are put back until one is")
-        self._told_empty = not self._registrations
-        return bool(self._registrations)
-
-    async def _note_senders(self, batch: Sequence[tuple[ReceivedEvent, Routing]]) -> None:
-        """Note who sends what, for those who look; each pair about once a minute."""
-        now = time.monotonic()
-        pairs = {(event.envelope.type, event.envelope.source) for event, _ in batch}
-        due = [pair for pair in pairs if now - self._senders_noted.get(pair, -_SENDERS_INTERVAL) >= _SENDERS_INTERVAL]
-        if not due:
-            return
-        self._senders_noted |= dict.fromkeys(due, now)
-        try:
-            await self._registry.note_senders(due)
-        except RedisError as error:  # it is noted next time
-            self._observer.trouble(error)
-
-    def _report(self, batch: Sequence[tuple[ReceivedEvent, Routing]], routed: Routed) -> None:
-        for (event, routing), status in zip(batch, routed.statuses, strict=True):
-            origin = event.envelope.source
-            if status == "routed":
-                names = tuple(entry.service for entry in routing.services)
-                self._observer.routed(event.envelope.type, origin=origin, services=names)
-            elif status == "duplicate":
-                self._observer.duplicate(event.envelope.type, origin=origin)
-            else:
-                self._observer.lost(event.job.id, queue=self._queue.name)
-        types = {event.envelope.id: event.envelope.type for event, _ in batch}
-        for parked in routed.parked:
-            log.error("event %s is parked for %s: %s", parked.event_id, parked.service, parked.reason)
-            self._observer.parked(types[parked.event_id], service=parked.service, reason=parked.reason)
-
-    def _held(self, taken: Taken) -> Taken:
-        for job in taken.jobs:
-            self._upkeep.hold(job)
-        for job_id in taken.broken:
-            log.error("job %s of the broker queue is gone or unreadable; it is put aside", job_id)
-        return taken
 
     def _order(self, *, count: int | None = None) -> Order:
         settings = self._settings

@@ -321,12 +321,10 @@ class HippoWorker:
             taken = await self._queue.take(order)
         self._pulse.beat()
         self._exchanged = asyncio.get_running_loop().time()
+        self._upkeep.hold(taken)
         for job in taken.jobs:
-            self._upkeep.hold(job)
             self._pace.took(job.id)
         self._runners.start(taken.jobs)
-        for job_id in taken.broken:
-            log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
         self._report(outcomes, statuses)
         if any(outcome.kind == "failed" for outcome in outcomes):
             await self._pause_if_full()

@@ -6,7 +6,7 @@ import asyncio
 
 from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
-from hippo_messenger.queues.delivery import QueuedJob
+from hippo_messenger.queues.delivery import QueuedJob, Taken
 from hippo_messenger.queues.queue import Queue
 
 __all__ = ["Upkeep"]
@@ -28,12 +28,15 @@ class Upkeep:
         """The jobs that are held, the longest held first."""
         return tuple(self._held.values())
 
-    def hold(self, job: QueuedJob) -> None:
-        """Renew this job's lock from now on."""
-        self._held[id(job)] = job
+    def hold(self, taken: Taken) -> None:
+        """Renew the locks of what was taken from now on, and say what of it is no job."""
+        for job in taken.jobs:
+            self._held[id(job)] = job
+        for job_id in taken.broken:
+            log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
 
     def let_go(self, job: QueuedJob) -> None:
-        """Renew it no more."""
+        """Renew a job's lock no more."""
         self._held.pop(id(job), None)
 
     async def renew(self) -> None:

@@ -113,12 +113,13 @@ local function limit_left(queue, meta)
 end
 
 local function start_jobs(queue, meta, now, order, batch)
-  local token, lock, worker, keys, jobs = order.token, order.lock, order.worker, batch.keys, batch.jobs
+  local token, worker, keys, jobs = order.token, order.worker, batch.keys, batch.jobs
   local time, limited, stream, events = whole(now), 0, meta.stream, queue.events
+  local locked_until = whole(now + order.lock) -- what Redis would make of a time to live, one by one
   for at, id in ipairs(batch.ids) do
     local key, fields = keys[at], jobs[at]
     local started = whole((counted(fields[6]) or 0) + 1)
-    rcall('SET', key .. ':lock', token, 'PX', lock)
+    rcall('SET', key .. ':lock', token, 'PXAT', locked_until)
     if stream then rpcall('XADD', events, '*', 'event', 'active', 'jobId', id, 'prev', 'waiting') end -- as `emit`
     if worker ~= '' then
       rcall('HSET', key, 'processedOn', time, 'ats', started, 'pb', worker)
