@@ -18,7 +18,7 @@ __all__ = ["Registrar"]
 
 
 class Registrar:
-    """One broker's view of the registry; every routing checks the version of that, and says when the view is outdated."""
+    """One broker's view of the registry; every routing checks its version, and says when the view is outdated."""
 
     def __init__(
         self,
