@@ -33,7 +33,7 @@ TESTERS := 2
 # What Python has a say in. Scripts are the same in all, and what kills processes or takes long runs on each in the night.
 PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not chaos and not slow'
 
-.PHONY: help demo test versions nightly bench bench-scripts bench-register bench-redrive bench-backlog bench-calls chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -42,7 +42,8 @@ help:
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases; then chaos'
 	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
-	@echo 'make bench-backlog  memory and speed with a million waiting events; make bench-calls: how long calls hold Redis'
+	@echo 'make bench-backlog  memory and speed with a million waiting events; make bench-calls: how long calls hold Redis;'
+	@echo '                 make bench-idle: what processes cost that have nothing to do'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
 	@echo 'make reference  the pages of the docs that are made from the code'
 	@echo 'make fix     what ruff can mend by itself'
@@ -85,6 +86,9 @@ bench-backlog: $(TOOLS)
 
 bench-calls: $(TOOLS)
 	@$(BIN)/python -m bench.calls $(ARGS)
+
+bench-idle: $(TOOLS)
+	@$(BIN)/python -m bench.idle $(ARGS)
 
 check: format lint mypy pyright imports reference-check
 

@@ -1,0 +1,150 @@
+"""What a process costs that has nothing to do: round trips to Redis, processor time, connections and memory.
+
+    make bench-idle                                         # a minute
+    make bench-idle ARGS="--seconds 10"
+
+A broker, a worker and a sender, each a process with a Redis of its own. The round trips are what the server was asked,
+by its own MONITOR; what a script calls is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import redis.asyncio
+import uvloop
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench.server import Server, machine
+from hippo_messenger import HippoBroker, HippoJob, HippoMessenger, HippoService, HippoWorker, OrderSuccess
+from hippo_messenger.catalogue.model import EventData
+
+ORDER = OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one process, over the time that it was watched."""
+
+    round_trips: int
+    seconds: float
+    connections: int
+    megabytes: float
+
+
+async def broker(url: str) -> None:
+    async with HippoBroker(redis_connection=url):
+        await idle()
+
+
+async def worker(url: str) -> None:
+    async def process(job: HippoJob[EventData]) -> None:
+        """Nothing comes."""
+
+    messenger = HippoMessenger(service_name=HippoService.SHIPPING, redis_connection=url)
+    async with messenger, HippoWorker(messenger=messenger, processor=process):
+        await idle()
+
+
+async def sender(url: str) -> None:
+    async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=url) as messenger:
+        await messenger.send(ORDER)
+        await idle()
+
+
+ROLES: dict[str, Callable[[str], Coroutine[None, None, None]]] = {"broker": broker, "worker": worker, "sender": sender}
+
+
+async def idle() -> None:
+    """Say that all is ready, and do nothing until told to end."""
+    print("ready", flush=True)
+    terminated = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+    await terminated.wait()
+
+
+async def watched(role: str, program: str, *, seconds: float) -> Cost:
+    """What a process in this role costs, from some seconds after its start."""
+    async with Server(program, append_only=False) as server, redis.asyncio.Redis.from_url(server.url) as watcher:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.idle", role, "--url", server.url, stdout=PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        await asyncio.sleep(3)  # what a start brings with it
+        spent = processor_seconds(process.pid)
+        round_trips = await asked(watcher, seconds=seconds)
+        spent = processor_seconds(process.pid) - spent
+        own = await watcher.client_id()
+        connections = sum(int(client["id"]) != own for client in await watcher.client_list())
+        memory = resident_megabytes(process.pid)
+        process.terminate()
+        await process.wait()
+        return Cost(round_trips, spent, connections, memory)
+
+
+async def asked(watcher: redis.asyncio.Redis, *, seconds: float) -> int:
+    """How often the server was asked something from outside within so many seconds."""
+    count = 0
+    async with watcher.monitor() as monitor:
+        try:
+            async with asyncio.timeout(seconds):
+                async for command in monitor.listen():
+                    count += command["client_type"] != "lua"
+        except TimeoutError:
+            pass
+    return count
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_megabytes(pid: int) -> float:
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(match[1]) / 1024 if match else 0.0
+
+
+async def main(program: str, *, seconds: float) -> None:
+    Console().print(machine(program), highlight=False, soft_wrap=True)
+    costs = await asyncio.gather(*(watched(role, program, seconds=seconds) for role in ROLES))
+    table = Table(
+        title="with nothing to do, a minute", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("process")
+    for name in ("round trips", "CPU s", "connections", "MB"):
+        table.add_column(name, justify="right")
+    for role, cost in zip(ROLES, costs, strict=True):
+        minute = 60 / seconds
+        trips, spent = cost.round_trips * minute, cost.seconds * minute
+        table.add_row(role, f"{trips:.0f}", f"{spent:.2f}", str(cost.connections), f"{cost.megabytes:.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("role", nargs="?", choices=ROLES, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
+    options = parser.parse_args()
+    if options.role:
+        uvloop.run(ROLES[options.role](options.url))
+    elif not options.server:
+        raise SystemExit("no redis-server on PATH; name one with --server")
+    else:
+        asyncio.run(main(options.server, seconds=options.seconds))
