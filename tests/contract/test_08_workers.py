@@ -118,6 +118,19 @@ async def test_locks_are_renewed_while_a_processor_runs_also_a_plain_one(bus: Bu
     assert worker is not None
 
 
+async def test_when_a_check_for_the_dead_is_no_longer_fresh_somebody_looks_at_once(bus: Bus) -> None:
+    # Guards: who found the last check fresh waited a whole interval more, and who had made it might be the dead one.
+    bus.settings = bus.settings.model_copy(update={"worker_stall_check": 60.0})
+    key = bus.queue("account").stalled_check
+    await bus.redis.set(key, "1700000000000", px=700)
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), Recorder())
+
+    async def a_check_of_our_own() -> None:
+        assert await bus.redis.get(key) not in (None, b"1700000000000")
+
+    await eventually(a_check_of_our_own, timeout=20)
+
+
 @pytest.mark.chaos
 async def test_the_jobs_of_a_worker_that_was_killed_run_elsewhere(bus: Bus) -> None:
     ids = await fill(bus, 3)

@@ -172,7 +172,8 @@ class Hippo:
                 return list(await self._queue.renew([self._held[job] for job in jobs], lock=LOCK / 1000))
             case Recover(max_stalls):
                 await self._connection.execute("DEL", self._layout.broker.stalled_check)
-                return sorted(await self._queue.recover(interval=60, max_stalls=max_stalls))
+                ids, _ = await self._queue.recover(interval=60, max_stalls=max_stalls)
+                return sorted(ids)
             case Note() | Limit():
                 await self._note(step)
                 return None

@@ -164,12 +164,17 @@ class Queue:
             arguments += (job.key, job.token)
         return _texts((await self._call("renew", self._keys.all, arguments))[0])
 
-    async def recover(self, *, interval: float, max_stalls: int) -> tuple[str, ...]:
-        """Put back the jobs of workers that died, at most once in `interval` seconds over all workers; their ids."""
-        # A little shorter than the interval, so that the next check of a lone worker doesn't find this one fresh.
+    async def recover(self, *, interval: float, max_stalls: int) -> tuple[tuple[str, ...], float]:
+        """Put back the jobs of workers that died; their ids, and how long (s) nobody need look again.
+
+        Only once in `interval` seconds, over all workers.
+        """
+        # A little shorter than the interval, since whoever looks next is woken a little late.
         fresh = math.floor(interval * 900)
         keys = (*self._keys.all, self._keys.stalled_check, self._keys.scheduler)
-        return _texts((await self._call("recover", keys, [self._events_stream, max_stalls, fresh]))[0])
+        ids, fresh_for = await self._call("recover", keys, [self._events_stream, max_stalls, fresh])
+        left = cast("int", fresh_for) / 1000  # negative where somebody has given it no time, or it is over by now
+        return _texts(ids), min(left, interval) if left >= 0 else interval / 10
 
     async def pause_at(self, limit: int) -> bool:
         """Pause the queue if it holds so many failed jobs; True if that has happened now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
@@ -10,6 +11,9 @@ from hippo_messenger.queues.delivery import QueuedJob, Taken
 from hippo_messenger.queues.queue import Queue
 
 __all__ = ["Upkeep"]
+
+_SPREAD = 0.05
+"""Of an interval; many workers of a queue need not all look at the same moment."""
 
 
 class Upkeep:
@@ -57,10 +61,11 @@ class Upkeep:
                     log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
 
     async def recover(self) -> None:
-        """Look for jobs whose worker died, once in a check interval, until cancelled."""
+        """Look for jobs whose worker died, until cancelled: one of the queue's workers does, once in an interval."""
         while True:
-            recovered = await self._queue.recover(interval=self._check, max_stalls=self._max_stalls)
+            recovered, fresh_for = await self._queue.recover(interval=self._check, max_stalls=self._max_stalls)
             if recovered:
                 self._observer.recovered(recovered, queue=self._queue.name)
                 log.warning("%s: %d jobs of a worker that died were put back", self._queue.name, len(recovered))
-            await asyncio.sleep(self._check)
+            # Not a whole interval: whoever has made the last check may be the one that dies before the next.
+            await asyncio.sleep(fresh_for + self._check * _SPREAD * random.random())

@@ -3,7 +3,8 @@
 
   KEYS  block of the queue; stalled-check; repeat (the schedulers)
   ARGV  1 again  2 events stream  3 stalls allowed  4 how long (ms) this check stays fresh
-  Result  {'ok', ids put back} or a refusal (include/queue.lua); nothing is put back while an earlier check is fresh
+  Result  {'ok', ids put back, ms for which the last check is fresh} or a refusal (include/queue.lua); nothing is put back
+          while an earlier check is fresh
   Atomic  the whole.
   Repeat  does nothing, since the check of the lost call is fresh.
 ]]
@@ -17,7 +18,7 @@ if refused then return refused end
 local now = clock()
 -- A check from the future was made before the clock was set back, and would look fresh for as long as that.
 local checked = rcall('GET', check)
-if checked and (counted(checked) or 0) < now + 60000 then return {'ok', {}} end
+if checked and (counted(checked) or 0) < now + 60000 then return {'ok', {}, rcall('PTTL', check)} end
 
 rcall('SET', check, now, 'PX', ARGV[4])
 local meta = read_meta(queue)
@@ -60,4 +61,4 @@ if #recovered > 0 then
   mark_available(queue, meta)
 end
 in_slices(rcall('LRANGE', queue.active, 0, -1), function(...) rcall('SADD', queue.stalled, ...) end)
-return {'ok', recovered}
+return {'ok', recovered, tonumber(ARGV[4])}
