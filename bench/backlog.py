@@ -1,12 +1,13 @@
-"""What a long backlog costs: memory of broker and worker, and how fast they go beside a short one.
+"""What a long backlog costs: memory of broker and worker, and how fast they go beside an empty queue.
 
     make bench-backlog                                      # a million waiting events
     make bench-backlog ARGS="--waiting 200000 --bytes 400"
 
-A server of its own; broker and worker are processes of their own, one after the other, so that all events wait first
-for the one and then for the other. The speed is that of the first events of the backlog, as events a second and as the
-processor time of Redis' main thread, which counts on a busy machine. Beside it the same number of events in a queue
-that holds no more. At the end a backlog of the largest events.
+Two servers side by side: on one all events wait, first for the broker and then for the worker; on the other no more
+than the speed is taken of. Broker and worker are processes of their own. Turn by turn each takes some events of the
+short and of the long queue, so that an hour in which the machine is slower is one for both; the table has medians:
+events a second, and the processor time of Redis' main thread. Then they take what is left, and their memory is that at
+its most. At the end a backlog of the largest events.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -49,38 +51,90 @@ from hippo_messenger.queues.layout import Layout
 SETTINGS = Settings(prefix="{bench}", completed_count=1000)
 LAYOUT = Layout(SETTINGS.prefix)
 LARGEST = 1024 * 1024
+QUEUES = {"broker": "broker", "worker": "shipping"}
 
 
 @dataclass(frozen=True)
 class Passed:
-    """How one process got through the first events of a backlog."""
+    """How one process got through some events."""
 
     events: int
     seconds: float
     redis_seconds: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured: so many events of a size, for the speed some of them at a time."""
+
+    waiting: int
+    size: int
+    measured: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one role: its turns at the short and at the long queue, and its memory (MB) at its most."""
+
+    short: Sequence[Passed]
+    long: Sequence[Passed]
     memory: float
-    """MB, at its most until the whole backlog was done."""
 
 
-async def process_backlog(program: str, *, waiting: int, measured: int, size: int) -> tuple[Passed, Passed]:
-    """A backlog put before the broker, then before the worker."""
-    async with Server(program, append_only=False) as server, watching(server.url) as watcher:
-        async with (
-            running("broker", server.url),
-            HippoMessenger(
-                service_name=HippoService.SHIPPING,
-                listens_to=[HippoEvent.ORDER_SUCCESS],
-                redis_connection=server.url,
-                settings=SETTINGS,
-            ) as shipping,
-        ):
-            await shipping.register(wait=True, timeout=60)
-        await send(server.url, waiting, size)
-        async with running("broker", server.url) as broker:
-            routed = await passed(watcher, broker, "broker", waiting=waiting, measured=measured)
-        async with running("worker", server.url) as worker:
-            done = await passed(watcher, worker, "shipping", waiting=waiting, measured=measured)
-    return routed, done
+async def measured(program: str, case: Case) -> dict[str, Result]:
+    """Of broker and worker."""
+    results: dict[str, Result] = {}
+    async with Server(program, append_only=False) as full, Server(program, append_only=False) as empty:
+        for server in (full, empty):
+            await register(server.url)
+        await send(full.url, case.waiting + case.runs * case.measured, case.size)
+        for role in QUEUES:
+            short, long = [], []
+            for _ in range(case.runs):
+                await send(empty.url, case.measured, case.size)
+                if role == "worker":
+                    await drained("broker", empty.url)
+                short.append(await turn(role, empty.url, events=case.measured))
+                for other in QUEUES:  # also what the turn has put back
+                    await drained(other, empty.url)
+                long.append(await turn(role, full.url, events=case.measured))
+            results[role] = Result(short, long, await drained(role, full.url))
+    return results
+
+
+async def register(url: str) -> None:
+    shipping = HippoMessenger(
+        service_name=HippoService.SHIPPING,
+        listens_to=[HippoEvent.ORDER_SUCCESS],
+        redis_connection=url,
+        settings=SETTINGS,
+    )
+    async with running("broker", url), shipping:
+        await shipping.register(wait=True, timeout=60)
+
+
+async def turn(role: str, url: str, *, events: int) -> Passed:
+    """A process takes so many events off its queue, and is stopped."""
+    key = LAYOUT.queue(QUEUES[role]).base + "wait"
+    async with watching(url) as watcher:
+        waiting = await watcher.llen(key)
+        async with running(role, url):
+            await left(watcher, key, waiting - 1)  # it is up
+            before, began, spent = await watcher.llen(key), time.monotonic(), await processor_seconds(watcher)
+            await left(watcher, key, waiting - events)
+            taken, seconds = before - await watcher.llen(key), time.monotonic() - began
+            return Passed(taken, seconds, await processor_seconds(watcher) - spent)
+
+
+async def drained(role: str, url: str) -> float:
+    """The most memory (MB) of a process that has taken all that waits for it."""
+    queue = LAYOUT.queue(QUEUES[role])
+    async with watching(url) as watcher, running(role, url) as process:
+        await left(watcher, queue.base + "wait", 0)
+        while await watcher.exists(queue.base + "active"):
+            await asyncio.sleep(0.05)
+        return highest_memory(process.pid)
 
 
 @asynccontextmanager
@@ -105,21 +159,6 @@ async def send(url: str, count: int, size: int) -> None:
     async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=url, settings=SETTINGS) as messenger:
         for first in range(0, count, 1000):
             await messenger.send_many([order] * min(1000, count - first))
-
-
-async def passed(watcher: Any, process: Process, queue: str, *, waiting: int, measured: int) -> Passed:
-    """Wait until a process has taken the first events, then the rest of them."""
-    key = LAYOUT.queue(queue).base + "wait"
-    await left(watcher, key, waiting - 1)  # it is up
-    before, began = await watcher.llen(key), time.monotonic()
-    spent = await processor_seconds(watcher)
-    await left(watcher, key, waiting - measured)
-    events, seconds = before - await watcher.llen(key), time.monotonic() - began
-    spent = await processor_seconds(watcher) - spent
-    await left(watcher, key, 0)
-    while await watcher.exists(LAYOUT.queue(queue).base + "active"):
-        await asyncio.sleep(0.05)
-    return Passed(events, seconds, spent, highest_memory(process.pid))
 
 
 async def left(watcher: Any, key: str, count: int) -> None:
@@ -162,7 +201,8 @@ async def until_terminated() -> None:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--waiting", type=int, default=1_000_000)
-    parser.add_argument("--measured", type=int, default=20_000, help="how many of them the speed is taken of")
+    parser.add_argument("--measured", type=int, default=20_000, help="how many of them a turn takes")
+    parser.add_argument("--runs", type=int, default=5, help="how many turns")
     parser.add_argument("--bytes", type=int, default=400)
     parser.add_argument("--large", type=int, default=300, help=f"how many events of {LARGEST:,} bytes; 0 for none")
     parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
@@ -170,20 +210,37 @@ async def main() -> None:
     if not asked.server:
         raise SystemExit("no redis-server on PATH; name one with --server")
     Console().print(machine(asked.server), highlight=False, soft_wrap=True)
-    table = Table(title="A backlog", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("waiting", "bytes", "process", "events/s", "µs of Redis/event", "MB at most"):
+    table = Table(
+        title="A backlog, and an empty queue beside it",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for title in ("waiting", "bytes", "process", "events/s", "(empty)", "Redis µs", "(empty)", "more", "MB"):
         table.add_column(title, justify="left" if title == "process" else "right")
-    measured = min(asked.measured, asked.waiting)
-    cases = [(measured, measured, asked.bytes), (asked.waiting, measured, asked.bytes)]
-    cases += [(asked.large, asked.large, LARGEST - 1024)] if asked.large else []
-    for waiting, first, size in cases:
-        both = await process_backlog(asked.server, waiting=waiting, measured=first, size=size)
-        for name, one in zip(("broker", "worker"), both, strict=True):
-            table.add_row(
-                *(f"{waiting:,}", f"{size:,}", name, f"{one.events / one.seconds:,.0f}"),
-                *(f"{1e6 * one.redis_seconds / max(one.events, 1):.1f}", f"{one.memory:.0f}"),
-            )
+    cases = [Case(asked.waiting, asked.bytes, min(asked.measured, asked.waiting), asked.runs)]
+    cases += [Case(asked.large, LARGEST - 1024, 0, 0)] if asked.large else []
+    for case in cases:
+        for role, result in (await measured(asked.server, case)).items():
+            table.add_row(f"{case.waiting:,}", f"{case.size:,}", role, *speed(result), f"{result.memory:.0f}")
     Console().print(table)
+
+
+def speed(result: Result) -> Sequence[str]:
+    """Events a second, Redis' time an event, and how much more that is than with an empty queue."""
+    if not result.long:
+        return [""] * 5
+    rates = [statistics.median(one.events / one.seconds for one in turns) for turns in (result.long, result.short)]
+    costs = [
+        statistics.median(1e6 * one.redis_seconds / one.events for one in turns)
+        for turns in (result.long, result.short)
+    ]
+    return (
+        *(f"{rate:,.0f}" for rate in rates),
+        *(f"{cost:.1f}" for cost in costs),
+        f"{100 * (costs[0] / costs[1] - 1):+.0f} %",
+    )
 
 
 if __name__ == "__main__":
