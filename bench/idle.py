@@ -78,22 +78,26 @@ async def idle() -> None:
 
 async def watched(role: str, program: str, *, seconds: float) -> Cost:
     """What a process in this role costs, from some seconds after its start."""
-    async with Server(program, append_only=False) as server, redis.asyncio.Redis.from_url(server.url) as watcher:
+    async with (
+        Server(program, append_only=False) as server,
+        redis.asyncio.Redis.from_url(server.url, socket_timeout=None) as watcher,
+    ):
+        others = len(await watcher.client_list())
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.idle", role, "--url", server.url, stdout=PIPE
         )
         assert process.stdout is not None
-        await process.stdout.readline()
-        await asyncio.sleep(3)  # what a start brings with it
-        spent = processor_seconds(process.pid)
-        round_trips = await asked(watcher, seconds=seconds)
-        spent = processor_seconds(process.pid) - spent
-        own = await watcher.client_id()
-        connections = sum(int(client["id"]) != own for client in await watcher.client_list())
-        memory = resident_megabytes(process.pid)
-        process.terminate()
-        await process.wait()
-        return Cost(round_trips, spent, connections, memory)
+        try:
+            await process.stdout.readline()
+            await asyncio.sleep(3)  # what a start brings with it
+            connections = len(await watcher.client_list()) - others
+            spent = processor_seconds(process.pid)
+            round_trips = await asked(watcher, seconds=seconds)
+            spent = processor_seconds(process.pid) - spent
+            return Cost(round_trips, spent, connections, resident_megabytes(process.pid))
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 async def asked(watcher: redis.asyncio.Redis, *, seconds: float) -> int:
