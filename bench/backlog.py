@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import shutil
-import signal
 import statistics
 import sys
 import time
@@ -26,7 +24,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import redis.asyncio
@@ -35,6 +32,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bench.process import megabytes, until_terminated
 from bench.server import Server, machine
 from hippo_messenger import (
     HippoBroker,
@@ -134,7 +132,7 @@ async def drained(role: str, url: str) -> float:
         await left(watcher, queue.base + "wait", 0)
         while await watcher.exists(queue.base + "active"):
             await asyncio.sleep(0.05)
-        return highest_memory(process.pid)
+        return megabytes(process.pid, "VmHWM")
 
 
 @asynccontextmanager
@@ -172,12 +170,6 @@ async def processor_seconds(watcher: Any) -> float:
     return float(info["used_cpu_user_main_thread"]) + float(info["used_cpu_sys_main_thread"])
 
 
-def highest_memory(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    match = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(match[1]) / 1024 if match else 0.0
-
-
 async def broker(url: str) -> None:
     async with HippoBroker(redis_connection=url, settings=SETTINGS):
         await until_terminated()
@@ -190,12 +182,6 @@ async def worker(url: str) -> None:
     messenger = HippoMessenger(service_name=HippoService.SHIPPING, redis_connection=url, settings=SETTINGS)
     async with messenger, HippoWorker(messenger=messenger, processor=process, concurrency=50):
         await until_terminated()
-
-
-async def until_terminated() -> None:
-    terminated = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
-    await terminated.wait()
 
 
 async def main() -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import resource
 import shutil
 import statistics
@@ -34,6 +33,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.process import processor_seconds
 from bench.server import Server, machine
 from hippo_messenger.settings import Settings
 
@@ -135,14 +135,7 @@ async def ended(part: Process) -> None:
 
 def children_cpu(parts: Any) -> float:
     """Seconds that these processes have used so far, as Linux tells it; 0 where it doesn't."""
-    ticks = 0
-    for part in parts:
-        try:
-            fields = Path(f"/proc/{part.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return sum(processor_seconds(part.pid) for part in parts)
 
 
 def median(figures: Sequence[Figures]) -> Figures:

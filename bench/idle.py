@@ -11,16 +11,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import re
 import shutil
-import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 import redis.asyncio
 import uvloop
@@ -28,6 +24,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bench.process import megabytes, processor_seconds, until_terminated
 from bench.server import Server, machine
 from hippo_messenger import HippoBroker, HippoJob, HippoMessenger, HippoService, HippoWorker, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
@@ -71,9 +68,7 @@ ROLES: dict[str, Callable[[str], Coroutine[None, None, None]]] = {"broker": brok
 async def idle() -> None:
     """Say that all is ready, and do nothing until told to end."""
     print("ready", flush=True)
-    terminated = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
-    await terminated.wait()
+    await until_terminated()
 
 
 async def watched(role: str, program: str, *, seconds: float) -> Cost:
@@ -94,7 +89,7 @@ async def watched(role: str, program: str, *, seconds: float) -> Cost:
             spent = processor_seconds(process.pid)
             round_trips = await asked(watcher, seconds=seconds)
             spent = processor_seconds(process.pid) - spent
-            return Cost(round_trips, spent, connections, resident_megabytes(process.pid))
+            return Cost(round_trips, spent, connections, megabytes(process.pid, "VmRSS"))
         finally:
             process.terminate()
             await process.wait()
@@ -111,16 +106,6 @@ async def asked(watcher: redis.asyncio.Redis, *, seconds: float) -> int:
         except TimeoutError:
             pass
     return count
-
-
-def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_megabytes(pid: int) -> float:
-    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(match[1]) / 1024 if match else 0.0
 
 
 async def main(program: str, *, seconds: float) -> None:

@@ -50,7 +50,7 @@ async def sender() -> None:
             await queue.add(made["name"], made["data"], made["opts"])
     else:
         for first in range(0, TOTAL, 200):
-            await queue.addBulk([job(data) for number in range(first, min(first + 200, TOTAL))])
+            await queue.addBulk([job(data) for _ in range(first, min(first + 200, TOTAL))])
     say({"done": TOTAL})
 
 

@@ -104,6 +104,7 @@ class HippoBroker:
             registry=self._registry,
             backpressure=self._backpressure,
             settle=self._settle,
+            keep=self._keep,
             settings=self._settings,
             observer=self._observer,
         )
@@ -203,7 +204,7 @@ class HippoBroker:
                 if taken.jobs:
                     hand += await self._events_among(taken.jobs)
                     taken = Taken()
-            self._pulse.beat()
+                self._pulse.beat()
         await self._settle([Outcome.back(job) for job in reversed(hand)])
 
     async def _watch_backlogs(self) -> None:

@@ -242,8 +242,6 @@ class Processing:
         return known
 
     def _result(self, returned: object) -> bytes:
-        if returned is None:
-            return b"null"
         try:
             result = to_json(returned, inf_nan_mode="strings")
         except PydanticSerializationError as error:

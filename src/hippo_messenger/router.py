@@ -38,10 +38,11 @@ class Router:
         registry: Registry,
         backpressure: Backpressure,
         settle: Callable[[Sequence[Outcome]], Awaitable[None]],
+        keep: Retention,
         settings: Settings,
         observer: Observer,
     ) -> None:
-        """Put one together; `settle` ends jobs of the broker's queue that are not routed now."""
+        """Put one together; `settle` ends jobs that are not routed now, `keep` is how long those are kept that are."""
         self._queue = queue
         self._layout = layout
         self._upkeep = upkeep
@@ -51,7 +52,7 @@ class Router:
         self._settle = settle
         self._settings = settings
         self._observer = observer
-        self._keep = Retention(age=settings.completed_age, count=settings.completed_count)
+        self._keep = keep
         self._senders_noted: dict[tuple[str, str], float] = {}
 
     async def route(self, events: Sequence[ReceivedEvent], order: Order) -> Taken:

@@ -133,7 +133,11 @@ async def test_a_fault_fails_that_job_and_the_others_go_on() -> None:
 
 
 async def test_what_is_cancelled_and_what_has_not_begun_is_put_back_and_what_ends_all_the_same_counts() -> None:
+    begun = asyncio.Event()
+
     async def process(job: QueuedJob) -> Outcome:
+        if job.id == "stubborn":
+            begun.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -143,7 +147,7 @@ async def test_what_is_cancelled_and_what_has_not_begun_is_put_back_and_what_end
 
     ends = Ends(process)
     ends.runners.start([job("a"), job("stubborn")])
-    await asyncio.sleep(0.01)
+    await begun.wait()
     ends.runners.start([job("c")])
     await ends.runners.cancel(within=10)
 
@@ -152,9 +156,10 @@ async def test_what_is_cancelled_and_what_has_not_begun_is_put_back_and_what_end
 
 
 async def test_a_job_that_ignores_its_cancellation_is_put_back_once() -> None:
-    go_on = asyncio.Event()
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def process(job: QueuedJob) -> Outcome:
+        begun.set()
         while not go_on.is_set():
             try:
                 await go_on.wait()
@@ -164,7 +169,7 @@ async def test_a_job_that_ignores_its_cancellation_is_put_back_once() -> None:
 
     ends = Ends(process)
     ends.runners.start([job("a")])
-    await asyncio.sleep(0.01)
+    await begun.wait()
     (task,) = (task for task in asyncio.all_tasks() if ends.runners.job_of(task))
     await ends.runners.cancel(within=0.01)
     go_on.set()
