@@ -24,7 +24,7 @@ local function read_jobs_to_add()
     for place = at + 7, last, 3 do
       local id = ARGV[place]
       jobs[#jobs + 1] = {id = id, key = id ~= '' and queue.base .. id, name = name, data = ARGV[place + 1], opts = opts,
-        delay = delay, priority = priority, push = push, copy_opts = copy_opts ~= '' and copy_opts, digest = ARGV[place + 2]}
+        delay = delay, priority = priority, push = push, copy_opts = copy_opts ~= '' and copy_opts, digest = ARGV[place + 2], reason = false}
     end
     at = last + 1
   end
@@ -108,7 +108,8 @@ end
 local number, numbered = 0, 0
 if all_are_new then
   for _, job in ipairs(jobs) do
-    if not obstacle(job) then numbered = numbered + 1 end
+    job.reason = obstacle(job)
+    if not job.reason then numbered = numbered + 1 end
   end
   if numbered > 0 then number = rcall('INCRBY', queue.id, numbered) - numbered end
 end
@@ -120,7 +121,8 @@ end
 
 local result = {'ok'}
 for _, job in ipairs(jobs) do
-  local reason = obstacle(job)
+  local reason = job.reason
+  if not all_are_new then reason = obstacle(job) end -- what stands where it is to go may be of this very call
   if not reason then
     ensure_max_events(queue, meta)
     local place = next_number()

@@ -61,27 +61,26 @@ for place = 1, tonumber(argument()) do
 end
 
 -- First everything is read: what is ours, and what it says. Nothing is written yet. Each event has room for what is found
--- out about it: a table that grows is made anew.
+-- out about it: a table that grows is made anew, at 17 fields for the last time.
 local function read_run(events)
   local set, token, extra, number = sets[tonumber(argument())], argument(), argument(), tonumber(argument())
-  local base = broker.base
+  local run, base = {set = set, extra = extra}, broker.base
   for at = cursor + 1, cursor + 3 * number, 3 do
     local id, event_id = ARGV[at], ARGV[at + 1]
     events[#events + 1] = {id = id, key = base .. id, token = token, event_id = event_id == '' and id or event_id,
-      digest = ARGV[at + 2], extra = extra, set = set, lock = false, status = false, found = false, torn = false,
-      name = false, data = false, priority = 0, keys = false, returned = false, duplicate = false}
+      digest = ARGV[at + 2], run = run, lock = false, status = false, found = false, was_active = false, torn = false,
+      keys = false, returned = false, duplicate = false}
   end
   cursor = cursor + 3 * number
 end
 
 local events = {}
 while cursor < #ARGV do read_run(events) end
-local held = held_jobs(events)
+local held, by_id = held_jobs(events)
+local NAME, DATA, PRIORITY = 4, 5, 6 -- in what is found of an event; before them stands what `finish` needs
 for _, event in ipairs(held) do
-  local fields = rpcall('HMGET', event.key, 'name', 'data', 'priority', 'atm', 'parentKey', 'deid')
-  event.name, event.data, event.priority = fields[1], fields[2], priority_in(fields[3])
-  event.torn = fields.err or not fields[1] or not fields[2]
-  if not event.torn then event.found = {fields[4], fields[5], fields[6], fields[1]} end
+  local found = rpcall('HMGET', event.key, 'atm', 'parentKey', 'deid', 'name', 'data', 'priority')
+  if found[NAME] and found[DATA] then event.found = found else event.torn = {stands = found[NAME] or found[DATA]} end
 end
 
 -- A repeat whose events are all done hands out what the lost reply held, wherever the registry has moved meanwhile.
@@ -104,9 +103,9 @@ local function park(event, service, reason)
   local id = 'parked-' .. service.name .. '-' .. event.event_id
   rcall('INCR', broker.id)
   rcall('DEL', broker.base .. id)
-  rcall('HSET', broker.base .. id, 'name', event.name, 'data', event.data,
+  rcall('HSET', broker.base .. id, 'name', event.found[NAME], 'data', event.found[DATA],
     'opts', cjson.encode({attempts = 1, deliverTo = {service.name}}), 'timestamp', now, 'delay', 0,
-    'priority', event.priority, 'processedOn', now, 'finishedOn', now, 'ats', 1, 'atm', 1,
+    'priority', priority_in(event.found[PRIORITY]), 'processedOn', now, 'finishedOn', now, 'ats', 1, 'atm', 1,
     'failedReason', 'not delivered to ' .. service.name .. ': ' .. reason .. '; mend it, then redrive this job',
     'stacktrace', '[]')
   rcall('ZADD', broker.failed, now, id)
@@ -119,7 +118,7 @@ end
 -- The keys of an event's copies, in the order of its routes; false where the service can't be written.
 local function keys_of_copies(event)
   local keys, id = {}, event.event_id
-  for at, service in ipairs(event.set.routes) do keys[at] = not service.misfit and service.queue.base .. id end
+  for at, service in ipairs(event.run.set.routes) do keys[at] = not service.misfit and service.queue.base .. id end
   return keys
 end
 
@@ -147,7 +146,7 @@ local function obstacle(service, key, event)
   local held = rcall('TYPE', key).ok
   if held == 'none' then return nil end
   if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
-  return is_same_event(key, event.data) and 'known' or key .. ' holds an event of another service with the same id'
+  return is_same_event(key, event.found[DATA]) and 'known' or key .. ' holds an event of another service with the same id'
 end
 
 local function with_members(opts, extra)
@@ -156,15 +155,16 @@ end
 
 local function deliver(event)
   local delivered, held_up = {}, {}
-  local copy = {id = event.event_id, name = event.name, data = event.data, delay = 0, priority = event.priority,
-    push = 'LPUSH'}
+  local run, found = event.run, event.found
+  local copy = {id = event.event_id, name = found[NAME], data = found[DATA], delay = 0,
+    priority = priority_in(found[PRIORITY]), push = 'LPUSH', key = false, opts = false}
   local keys = event.keys or keys_of_copies(event)
-  for at, service in ipairs(event.set.routes) do
+  for at, service in ipairs(run.set.routes) do
     local reason = obstacle(service, keys[at], event)
     if not reason then
       ensure_max_events(service.queue, service.meta)
       service.added = (service.added or 0) + 1
-      copy.key, copy.opts = keys[at], with_members(service.opts, event.extra)
+      copy.key, copy.opts = keys[at], with_members(service.opts, run.extra)
       add_job(service.queue, service.meta, now, copy)
     elseif reason == 'known' then
       ensure_max_events(service.queue, service.meta)
@@ -175,7 +175,7 @@ local function deliver(event)
     end
     if not reason or reason == 'known' then delivered[#delivered + 1] = service.name end
   end
-  if #held_up == 0 then return event.set.returned end
+  if #held_up == 0 then return run.set.returned end
   local value = {parkedFor = held_up}
   if #delivered > 0 then value.deliveredTo = delivered end
   return cjson.encode(value)
@@ -186,7 +186,7 @@ trim_events(broker, meta)
 local touched = {}
 for _, event in ipairs(held) do
   event.returned = event.duplicate and '{"duplicate":true}' or not event.torn and deliver(event) or nil
-  for _, service in ipairs(event.returned and not event.duplicate and event.set.routes or {}) do touched[service] = true end
+  for _, service in ipairs(event.returned and not event.duplicate and event.run.set.routes or {}) do touched[service] = true end
 end
 for service in pairs(touched) do
   if service.meta then
@@ -196,7 +196,7 @@ for service in pairs(touched) do
   end
 end
 
-release(broker, held)
+release(broker, held, by_id, ARGV[7])
 meta.some_have_children = some_have_children(events)
 local endings = {}
 local function ending_of(event)
@@ -212,7 +212,7 @@ local statuses, ended = {}, {completed = 0, failed = 0}
 for at, event in ipairs(events) do
   local status = event.status
   if not status and event.torn then
-    if event.name or event.data then fail_torn(broker, meta, now, event.id, 'active') end
+    if event.torn.stands then fail_torn(broker, meta, now, event.id, 'active') end
     status = 'gone'
   elseif not status then
     local set = finish(broker, meta, now, event, ending_of(event))

@@ -43,7 +43,8 @@ local function read_jobs_to_settle()
     local last = at + 7 + tonumber(ARGV[at + 7])
     for place = at + 8, last do
       local id = ARGV[place]
-      jobs[#jobs + 1] = {id = id, key = base .. id, token = run.token, run = run, lock = false, status = false, found = false}
+      jobs[#jobs + 1] = {id = id, key = base .. id, token = run.token, run = run, lock = false, status = false, found = false,
+        was_active = false}
     end
     at = last + 1
   end
@@ -124,7 +125,8 @@ end
 local jobs = read_jobs_to_settle()
 local statuses, ended_last = {}, false
 if #jobs > 0 then trim_events(queue, meta) end
-release(queue, held_jobs(jobs))
+local held, by_id = held_jobs(jobs)
+release(queue, held, by_id, ARGV[7])
 meta.some_have_children = some_have_children(jobs)
 for at, job in ipairs(jobs) do
   if not job.status then

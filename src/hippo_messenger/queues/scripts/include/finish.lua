@@ -9,33 +9,28 @@ local function stands_elsewhere(queue, id)
   return rcall('LPOS', queue.wait, id) ~= false
 end
 
--- Takes jobs off `active`. Result: of each id whether it stood there.
+-- Takes held jobs off `active`, and notes of each whether it stood there. by_id: the same jobs
 -- Many are taken off by writing the list anew, which costs less than looking for each.
-local function leave_active(queue, ids)
-  local were_active = {}
-  if #ids < 8 or rcall('LLEN', queue.active) > 4 * #ids then
-    for _, id in ipairs(ids) do were_active[id] = rcall('LREM', queue.active, -1, id) > 0 end
-    return were_active
+local function leave_active(queue, held, by_id)
+  if #held < 8 or rcall('LLEN', queue.active) > 4 * #held then
+    for _, job in ipairs(held) do job.was_active = rcall('LREM', queue.active, -1, job.id) > 0 end
+    return
   end
-  local leaving, staying, active = {}, {}, rcall('LRANGE', queue.active, 0, -1)
-  for _, id in ipairs(ids) do leaving[id] = true end
+  local staying, active = {}, rcall('LRANGE', queue.active, 0, -1)
   for at = #active, 1, -1 do
     local id = active[at]
-    if leaving[id] then
-      leaving[id], were_active[id] = nil, true
-    else
-      staying[#staying + 1] = id
-    end
+    local job = by_id[id]
+    if job and not job.was_active then job.was_active = true else staying[#staying + 1] = id end
   end
   rcall('DEL', queue.active)
   in_slices(staying, function(...) rcall('LPUSH', queue.active, ...) end)
-  return were_active
 end
 
--- The jobs (id, key, token, and room for lock, status and found) whose locks are their token's; each once, however often it is named. The status of the others
--- becomes 'lost'. The lock says whose a job is: where somebody has emptied `active`, the job ends as if it stood there.
+-- The jobs whose locks are their token's, each once, however often it is named; and the same by their ids. The status of
+-- the others becomes 'lost'. The lock says whose a job is: where somebody has emptied `active`, the job ends as if it
+-- stood there. jobs: id, key, token, and room for lock, status, found and was_active
 local function held_jobs(jobs)
-  local locks, held, known, checked = {}, {}, {}, 0
+  local locks, held, by_id, checked = {}, {}, {}, 0
   for at, job in ipairs(jobs) do
     local lock = job.key .. ':lock'
     job.status, job.lock, locks[at] = 'lost', lock, lock
@@ -44,33 +39,39 @@ local function held_jobs(jobs)
     for _, holder in ipairs(rcall('MGET', ...)) do
       checked = checked + 1
       local job = jobs[checked]
-      if holder == job.token and not known[job.id] then
-        known[job.id], job.status = true, false
+      if holder == job.token and not by_id[job.id] then
+        by_id[job.id], job.status = job, false
         held[#held + 1] = job
       end
     end
   end)
-  return held
+  return held, by_id
 end
 
+local PLAIN = {false, false, false, true}
+
 -- What is needed of a job's hash to end it, or nil where that is gone: attempts made, key of the parent, deduplication id.
-local function read_ending(key)
+-- plain: how many fields the hash has if it has no others than those of every job and those that `take` wrote; nearly
+-- always so, and to count them costs less than to read them
+local function read_ending(key, plain)
+  if rpcall('HLEN', key) == plain then return PLAIN end
   local found = rpcall('HMGET', key, 'atm', 'parentKey', 'deid', 'name')
   if found.err or not found[4] and rcall('TYPE', key).ok ~= 'hash' then return nil end
   return found
 end
 
--- Lets go of held jobs. Sets each one's `found`, for `finish`, unless it is there already, or its status: 'lost' (it was
--- moved meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is).
-local function release(queue, held)
-  local ids, locks = {}, {}
+-- Lets go of held jobs, as `held_jobs` returns them. Sets each one's `found`, for `finish`, unless it is there already, or
+-- its status: 'lost' (it was moved meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is).
+-- worker: the name under which `take` took them, or ''
+local function release(queue, held, by_id, worker)
+  local ids, locks, plain = {}, {}, worker == '' and 8 or 9
   for at, job in ipairs(held) do ids[at], locks[at] = job.id, job.lock end
   in_slices(locks, function(...) rcall('DEL', ...) end)
-  in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end)
-  local were_active = leave_active(queue, ids)
+  if rcall('SCARD', queue.stalled) > 0 then in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end) end
+  leave_active(queue, held, by_id)
   for _, job in ipairs(held) do
-    if were_active[job.id] or not stands_elsewhere(queue, job.id) then
-      job.found = job.found or read_ending(job.key)
+    if job.was_active or not stands_elsewhere(queue, job.id) then
+      job.found = job.found or read_ending(job.key, plain)
       job.status = not job.found and 'gone'
     else
       job.status = 'lost'
@@ -125,15 +126,16 @@ local function trim_finished(queue, meta, outcome, keep, now)
   if keep.age then
     local before = now - keep.age * 1000
     local old = rcall('ZREVRANGEBYSCORE', set, before, '-inf', 'LIMIT', 0, SLICE)
-    drop_finished(queue, meta, outcome, old)
     if #old > 0 then rcall('ZREM', set, unpack(old)) end
+    drop_finished(queue, meta, outcome, old)
   end
   if keep.count and keep.count > 0 then
     local excess = rcall('ZCARD', set) - keep.count
     while excess > 0 do
-      local oldest = rcall('ZRANGE', set, 0, math.min(excess, SLICE) - 1)
+      local last = math.min(excess, SLICE) - 1
+      local oldest = rcall('ZRANGE', set, 0, last)
+      rcall('ZREMRANGEBYRANK', set, 0, last)
       drop_finished(queue, meta, outcome, oldest)
-      rcall('ZREM', set, unpack(oldest))
       excess = excess - #oldest
     end
   end
@@ -197,7 +199,8 @@ local function finish(queue, meta, now, job, ending)
     if parent and not parent.untold then forget_child(parent, key, meta.stream) end
   else
     meta.finished = meta.finished or {completed = {}, failed = {}}
-    table.insert(meta.finished[set], id)
+    local finished = meta.finished[set]
+    finished[#finished + 1] = id
     rcall('HSET', key, 'atm', whole(made), field, value, 'finishedOn', whole(now))
     if set == 'failed' then
       if ending.stacktrace ~= '' then rcall('HSET', key, 'stacktrace', ending.stacktrace) end

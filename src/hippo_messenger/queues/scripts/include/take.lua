@@ -1,6 +1,8 @@
 -- Takes up to a number of jobs: promotes what is due, honours pause, global concurrency and rate limit, locks each job
 -- with one token, and reads what a worker needs. As BullMQ's moveToActive, for many jobs at once.
 
+local FIELDS = 6 -- of each job in what `take` returns
+
 -- Ids that no job can have: its hash would be a key of the queue itself.
 local RESERVED = {}
 for _, name in ipairs(QUEUE_KEYS) do RESERVED[name] = true end
@@ -31,8 +33,16 @@ end
 -- a ninth would have Redis make the table of its reply anew once more; only a scheduler's jobs have one, and such ids.
 local function read_fields(key, id)
   local fields = rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'stacktrace')
-  if fields[1] and string.sub(id, 1, 7) == 'repeat:' then fields[9] = rcall('HGET', key, 'rjk') end
+  if fields[1] and string.find(id, 'repeat:', 1, true) == 1 then fields[9] = rcall('HGET', key, 'rjk') end
   return fields
+end
+
+-- What a job has beside its first four fields: attempts made, attempts started, why it is to fail, scheduler, traces;
+-- or false for one that has none of them.
+local function history(fields)
+  local made, started, deferred, traces, scheduler = fields[5], fields[6], fields[7], fields[8], fields[9]
+  return (made or started or deferred or traces or scheduler) and {made, started, deferred, scheduler or false, traces}
+    or false
 end
 
 -- Reads jobs in the order given until the batch is full; how many it read.
@@ -51,7 +61,10 @@ local function read_jobs(queue, ids, batch)
       batch.count = count
       batch.bytes = batch.bytes + #fields[2]
       if not fields[7] then batch.left = batch.left - 1 end
-      batch.ids[count], batch.keys[count], batch.jobs[count] = id, key, fields
+      batch.ids[count], batch.keys[count] = id, key
+      local list, last = batch.list, FIELDS * count
+      list[last - 5], list[last - 4], list[last - 3] = id, fields[1], fields[2]
+      list[last - 2], list[last - 1], list[last] = fields[3], fields[4], history(fields)
     end
   end
   return #ids
@@ -75,7 +88,7 @@ local function take_prioritized(queue, batch)
     local line = rcall('ZRANGE', queue.prioritized, 0, math.min(batch.room - batch.count, SLICE) - 1)
     if #line == 0 then return true end
     local read = read_jobs(queue, line, batch)
-    if read > 0 then rcall('ZREM', queue.prioritized, unpack(line, 1, read)) end
+    if read > 0 then rcall('ZREMRANGEBYRANK', queue.prioritized, 0, read - 1) end
   end
   return false
 end
@@ -113,12 +126,15 @@ local function limit_left(queue, meta)
 end
 
 local function start_jobs(queue, meta, now, order, batch)
-  local token, worker, keys, jobs = order.token, order.worker, batch.keys, batch.jobs
+  local token, worker, keys, list = order.token, order.worker, batch.keys, batch.list
   local time, limited, stream, events = whole(now), 0, meta.stream, queue.events
   local locked_until = whole(now + order.lock) -- what Redis would make of a time to live, one by one
   for at, id in ipairs(batch.ids) do
-    local key, fields = keys[at], jobs[at]
-    local started = whole((counted(fields[6]) or 0) + 1)
+    local key, earlier, started = keys[at], list[FIELDS * at], '1'
+    if earlier then
+      started = whole((counted(earlier[2]) or 0) + 1)
+      earlier[2] = started
+    end
     rcall('SET', key .. ':lock', token, 'PXAT', locked_until)
     if stream then rpcall('XADD', events, '*', 'event', 'active', 'jobId', id, 'prev', 'waiting') end -- as `emit`
     if worker ~= '' then
@@ -126,8 +142,7 @@ local function start_jobs(queue, meta, now, order, batch)
     else
       rcall('HSET', key, 'processedOn', time, 'ats', started)
     end
-    if fields[6] then fields[6] = started end
-    if not fields[7] then limited = limited + 1 end
+    if not (earlier and earlier[3]) then limited = limited + 1 end
   end
   in_slices(batch.ids, function(...) rcall('LPUSH', queue.active, ...) end)
   if meta.limit and limited > 0 and rcall('INCRBY', queue.limiter, limited) == limited then
@@ -135,32 +150,12 @@ local function start_jobs(queue, meta, now, order, batch)
   end
 end
 
--- What a job has beside its first four fields: attempts made, attempts started, why it is to fail, scheduler, traces;
--- or false for one that has none of them.
-local function history(fields)
-  local made, started, deferred, traces, scheduler = unpack(fields, 5, 9)
-  return (made or started or deferred or scheduler or traces) and {made, started or '1', deferred, scheduler or false, traces}
-end
-
--- The batch as a flat list: id, name, data, options, timestamp, history for each job.
-local function flat(batch)
-  local list, length = {}, 0
-  for at, id in ipairs(batch.ids) do
-    local fields = batch.jobs[at]
-    list[length + 1], list[length + 2], list[length + 3] = id, fields[1], fields[2]
-    list[length + 4], list[length + 5] = fields[3], fields[4]
-    list[length + 6] = history(fields)
-    length = length + 6
-  end
-  return list
-end
-
 -- order: token, lock (ms), count, max_bytes, worker (its name or ''), again (true: a repeat of a call without reply)
--- Result: {what `flat` makes of the batch, broken ids, ms until the next delayed job or -1, ms until the rate limit ends,
+-- Result: {for each job id, name, data, options, timestamp and `history`, broken ids, ms until the next delayed job or -1, ms until the rate limit ends,
 -- 1 if more wait}
 local function take(queue, meta, now, order)
   local batch = {room = 0, left = math.huge, max_bytes = order.max_bytes, count = 0, bytes = 0, ids = {},
-    keys = {}, jobs = {}, broken = {}, torn = {}}
+    keys = {}, list = {}, broken = {}, torn = {}}
   local limited_for, more = 0, 0
   if order.again then held_by(queue, order.token, batch) end
   if batch.count == 0 and order.count > 0 then
@@ -182,5 +177,5 @@ local function take(queue, meta, now, order)
     end
   end
   local due = next_delayed(queue)
-  return {flat(batch), batch.broken, due and math.max(due - now, 0) or -1, limited_for, more}
+  return {batch.list, batch.broken, due and math.max(due - now, 0) or -1, limited_for, more}
 end
