@@ -44,7 +44,8 @@ end
 local services = {}
 for place = 1, tonumber(argument()) do
   local queue = queue_at(BLOCK + 3 + (place - 1) * BLOCK)
-  local service = {name = argument(), opts = argument(), queue = queue, misfit = queue_misfit(queue)}
+  local service = {name = argument(), opts = argument(), queue = queue, misfit = queue_misfit(queue),
+    meta = false, added = 0}
   if not service.misfit then
     service.meta = read_meta(queue)
     service.meta.stream = stream
@@ -163,7 +164,7 @@ local function deliver(event)
     local reason = obstacle(service, keys[at], event)
     if not reason then
       ensure_max_events(service.queue, service.meta)
-      service.added = (service.added or 0) + 1
+      service.added = service.added + 1
       copy.key, copy.opts = keys[at], with_members(service.opts, run.extra)
       add_job(service.queue, service.meta, now, copy)
     elseif reason == 'known' then
@@ -190,7 +191,7 @@ for _, event in ipairs(held) do
 end
 for service in pairs(touched) do
   if service.meta then
-    if service.added then rcall('INCRBY', service.queue.id, service.added) end
+    if service.added > 0 then rcall('INCRBY', service.queue.id, service.added) end
     mark_added(service.queue, service.meta)
     trim_events(service.queue, service.meta)
   end

@@ -36,8 +36,8 @@ end
 
 -- Puts the jobs added since `meta` was read into line, and wakes who should know of them. Has to follow `add_job`.
 local function mark_added(queue, meta)
-  in_slices(meta.lined_up or {}, function(...) rcall('LPUSH', queue.wait, ...) end)
-  meta.lined_up = nil
+  if meta.lined_up then in_slices(meta.lined_up, function(...) rcall('LPUSH', queue.wait, ...) end) end
+  meta.lined_up = false
   if meta.added_waiting then mark_available(queue, meta) end
   if meta.added_delayed then mark_delayed(queue) end
 end

@@ -116,7 +116,7 @@ local function add_finished(queue, meta, now)
     end
     in_slices(scored, function(...) rcall('ZADD', queue[set], ...) end)
   end
-  meta.finished = nil
+  meta.finished = false
 end
 
 -- Removes finished jobs beyond their age and number, oldest first. outcome: 'completed' or 'failed'; keep: age (s or nil),

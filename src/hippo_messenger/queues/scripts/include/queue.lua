@@ -6,19 +6,21 @@ local QUEUE_KEYS = {
   'wait', 'active', 'prioritized', 'delayed', 'completed', 'failed', 'events', 'marker', 'meta', 'id', 'pc',
   'stalled', 'limiter', 'paused',
 }
-local KEY_TYPES = {
-  wait = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', completed = 'zset', failed = 'zset',
-  events = 'stream', marker = 'zset', meta = 'hash', stalled = 'set', paused = 'none',
+local USUAL_TYPES = {
+  wait = 'list', active = 'list', completed = 'zset', failed = 'zset', events = 'stream', marker = 'zset', meta = 'hash',
 }
+local RARE_TYPES = {prioritized = 'zset', delayed = 'zset', stalled = 'set', paused = 'none'}
 local LAYOUT = 1 -- the version of all that is under a prefix; it moves when an older process would do harm to it
 local SLICE = 1000 -- `unpack` puts its values on Lua's stack, which has room for some thousands
 
--- The queue whose block of keys starts at KEYS[first].
+-- The queue whose block of keys starts at KEYS[first], in the order of QUEUE_KEYS; made at once, since a table that grows
+-- is made anew several times.
 local function queue_at(first)
-  local queue = {}
-  for offset, name in ipairs(QUEUE_KEYS) do queue[name] = KEYS[first + offset - 1] end
-  queue.base = string.sub(queue.wait, 1, -5)
-  return queue
+  local wait = KEYS[first]
+  return {base = string.sub(wait, 1, -5), wait = wait, active = KEYS[first + 1], prioritized = KEYS[first + 2],
+    delayed = KEYS[first + 3], completed = KEYS[first + 4], failed = KEYS[first + 5], events = KEYS[first + 6],
+    marker = KEYS[first + 7], meta = KEYS[first + 8], id = KEYS[first + 9], pc = KEYS[first + 10],
+    stalled = KEYS[first + 11], limiter = KEYS[first + 12], paused = KEYS[first + 13]}
 end
 
 -- A count as somebody may have written it: a whole number that every command takes, or nil. What Lua takes for a number
@@ -61,20 +63,29 @@ local function version_at(key) return counted(rcall('GET', key)) or 0 end
 
 -- What is wrong with a key that INCR is to raise, or nil.
 local function counter_misfit(key)
-  local found = misfit(key, 'string')
-  if found then return found end
-  local count = rcall('GET', key)
+  local count = rpcall('GET', key)
+  if type(count) == 'table' then return misfit(key, 'string') or count.err end
   if not count or count == '0' or string.match(count, '^[1-9]%d*$') and #count < 18 then return nil end
   return key .. ' holds ' .. string.sub(count, 1, 40) .. ', expected a counter'
 end
 
 -- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
 local function queue_misfit(queue)
-  for name, wanted in pairs(KEY_TYPES) do
+  for name, wanted in pairs(USUAL_TYPES) do
     local found = misfit(queue[name], wanted)
     if found then return found end
   end
-  return counter_misfit(queue.id) or counter_misfit(queue.pc) or counter_misfit(queue.limiter)
+  local found = counter_misfit(queue.id)
+  if found then return found end
+  -- What seldom stands is asked for at once; where one of them is out of reach, each is asked for what it is.
+  if rpcall('EXISTS', queue.prioritized, queue.delayed, queue.stalled, queue.paused, queue.pc, queue.limiter) == 0 then
+    return nil
+  end
+  for name, wanted in pairs(RARE_TYPES) do
+    found = misfit(queue[name], wanted)
+    if found then return found end
+  end
+  return counter_misfit(queue.pc) or counter_misfit(queue.limiter)
 end
 
 local function layout_key() return string.match(KEYS[1], '^[^:]*:') .. 'layout' end
@@ -90,7 +101,8 @@ local function refusal(corrupt)
   return corrupt and {'corrupt', corrupt} or nil
 end
 
--- The settings of a queue that a script goes by; `maxed`: global concurrency is reached.
+-- The settings of a queue that a script goes by, and room for what it has to remember of the queue.
+-- maxed: global concurrency is reached
 local function read_meta(queue)
   local found = rcall('HMGET', queue.meta, 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
   local meta = {
@@ -99,6 +111,8 @@ local function read_meta(queue)
     limit = counted(found[3]),
     limit_duration = counted(found[4]),
     max_events = counted(found[5]),
+    maxed = false, stream = false, lined_up = false, added_waiting = false, added_delayed = false, finished = false,
+    some_have_children = false,
   }
   meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
   return meta

@@ -3,10 +3,6 @@
 
 local FIELDS = 6 -- of each job in what `take` returns
 
--- Ids that no job can have: its hash would be a key of the queue itself.
-local RESERVED = {}
-for _, name in ipairs(QUEUE_KEYS) do RESERVED[name] = true end
-
 -- Moves due jobs from delayed to wait or prioritized.
 local function promote_delayed(queue, meta, now)
   local due = rcall('ZRANGEBYSCORE', queue.delayed, 0, (now + 1) * 0x1000 - 1, 'LIMIT', 0, SLICE)
@@ -53,9 +49,10 @@ local function read_jobs(queue, ids, batch)
     if is_full(batch) then return read - 1 end
     local key = base .. id
     local fields = read_fields(key, id)
-    if RESERVED[id] or fields.err or not fields[1] or not fields[2] then
+    local reserved = queue[id] and id ~= 'base' -- its hash would be a key of the queue itself
+    if reserved or fields.err or not fields[1] or not fields[2] then
       batch.broken[#batch.broken + 1] = id
-      if not RESERVED[id] and (fields[1] or fields[2]) then batch.torn[#batch.torn + 1] = id end
+      if not reserved and (fields[1] or fields[2]) then batch.torn[#batch.torn + 1] = id end
     else
       local count = batch.count + 1
       batch.count = count
