@@ -1,7 +1,7 @@
 """streaq on Redis."""
 
-# streaq has no publish and subscribe: the sender puts one task into the queue of each service, a pipeline for each queue
-# has those of 200 events. A task is acknowledged after processing; no result is kept (ttl 0).
+# streaq has no publish and subscribe: the sender puts one task into the queue of each service, 200 of a queue in one
+# pipeline. A task is acknowledged after processing; no result is kept (ttl 0).
 
 from __future__ import annotations
 
