@@ -117,9 +117,8 @@ async def timed(
         assert sender.stdin is not None
         sender.stdin.write(json.dumps({"data": DATA}).encode() + b"\n")
         await sender.stdin.drain()
-        reports = await asyncio.gather(*(said(parts[service], "done", limit=limit) for service in services))
+        _, *reports = await asyncio.gather(*(said(parts[role], "done", limit=limit) for role in ("sender", *services)))
         seconds = time.monotonic() - start
-        await said(sender, "done", limit=limit)
         cpu, server_cpu = all_seconds(parts.values()) - cpu_before, await server.cpu() - server_before
     latencies = sorted(latency for report in reports for latency in report["latencies"])
     return Figures(

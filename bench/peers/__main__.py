@@ -1,15 +1,15 @@
 """This package beside what people would pick instead, at the same guarantee: a durable queue for each service,
 acknowledged after processing.
 
-    make bench-peers                                        # three services; about half an hour
+    make bench-peers                                        # three services; about ten minutes
     make bench-peers ARGS="--events 1000 --runs 1 --latency-seconds 0"
-    make bench-peers ARGS="--services 1,3,10 --json peers.json"
+    make bench-peers ARGS="--services 1,3,10 --json peers.json"     # for python -m bench.picture
 
 Each contender sends the same 400-byte event to every service; sender and services validate it with pydantic (BullMQ:
 with zod), and every service is one worker process. How each is wired, and why so, stands in its file of bench/peers.
 Each run has a server of its own, over TCP on the loopback. Runs are interleaved; the table has medians with the least
 and the most. CPU is µs an event: that of the server, and that of all other processes. Latencies are from send to
-processor, at 100 events a second. Slow contenders get fewer events.
+processor, at 100 events a second, or as many as its sender can send. Slow contenders get fewer events.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """FastStream on Redis Streams."""
 
 # One stream, a consumer group for each service: Redis' own publish and subscribe. Each entry is acknowledged by itself
-# once processed; the sender's 200 go in one pipeline. Nothing trims the stream, so no service can miss an entry.
+# once processed (a batch would be as a whole); the sender's 200 go in one pipeline. Nothing trims the stream, so no
+# service can miss an entry.
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ __all__ = ["Outcome", "show", "write"]
 COLUMNS = ("", "events/s", "least–most", "ours ×", "server µs", "CPU µs", "p50 ms", "p99 ms", "an event is in")
 WIDTHS = (22, 10, 15, 8, 11, 8, 8, 9)
 WORDS = ("", "an event is in")
-"""The columns that are read from the left."""
+"""The columns of words, which may be broken where the terminal is narrow."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def table(title: str, lines: Sequence[Sequence[str]]) -> Table:
         title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
     )
     for name in COLUMNS:
-        made.add_column(name, justify="left" if name in WORDS else "right", no_wrap=True)
+        made.add_column(name, justify="left" if name in WORDS else "right", no_wrap=name not in WORDS)
     for line in lines:
         made.add_row(*line)
     return made
