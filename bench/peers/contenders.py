@@ -66,12 +66,12 @@ class Machine:
         return makers[contender.server]()
 
     def durability(self, contender: Contender) -> str:
-        """Where an event is that was sent, in words."""
+        """Where and when an event that was sent is kept, in words."""
         if contender.server == "rabbitmq":
-            return "files, before the confirm"
+            return "file, then confirm"
         if not self.append_only:
             return "memory"
-        return "files, synced every second"
+        return "file, each second"
 
 
 # Concurrency is 50, or 20 for those that were faster so.

@@ -18,10 +18,11 @@ from bench.peers.contenders import OURS, Contender
 
 __all__ = ["Outcome", "show", "write"]
 
-COLUMNS = ("", "events/s", "least–most", "ours ×", "server µs", "CPU µs", "p50 ms", "p99 ms", "an event is in")
+COLUMNS = ("", "events/s", "least–most", "ours ×", "server µs", "CPU µs", "p50 ms", "p99 ms", "kept")
 WIDTHS = (22, 10, 15, 8, 11, 8, 8, 9)
-WORDS = ("", "an event is in")
+WORDS = ("", "kept")
 """The columns of words, which may be broken where the terminal is narrow."""
+NARROW = 100
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Outcome:
 
 
 def show(console: Console, title: str, outcomes: Sequence[Outcome]) -> None:
-    """A table in a terminal; elsewhere aligned lines, each whole. Then who has not run, and why."""
+    """A table in a terminal wide enough, elsewhere aligned lines, each whole. Then who has not run, and why."""
     ran = sorted((one for one in outcomes if one.runs), key=lambda one: -median(one.runs).rate)
     ours = next((median(one.runs).rate for one in ran if one.contender == OURS), None)
     lines = [row(one, ours) for one in ran]
-    if console.is_terminal:
+    if console.is_terminal and console.width >= NARROW:
         console.print(table(title, lines))
     else:
         print(title)
