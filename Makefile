@@ -19,6 +19,8 @@ VENV := $(ENV)/.made-by-$(if $(UV),uv,pip)-for-$(subst /,-,$(PYTHON))
 PACKAGE := $(ENV)/.package
 TOOLS := $(ENV)/.tools
 BENCH_PACKAGES := bench/node/node_modules/.installed
+PEER_PACKAGES := .venv-peers/.installed
+ARQ_PACKAGES := .venv-peers-arq/.installed
 NODE_PACKAGES := tests/interop/node_modules/.installed
 
 # The Pythons that are here, as VERSION=PROGRAM. A program on PATH may be no more than a signpost, so each is tried.
@@ -33,7 +35,7 @@ TESTERS := 2
 # What Python has a say in. Scripts are the same in all, and what kills processes or takes long runs on each in the night.
 PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not chaos and not slow'
 
-.PHONY: help demo test versions nightly bench bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -44,6 +46,7 @@ help:
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
 	@echo 'make bench-backlog  memory and speed with a million waiting events; make bench-calls: how long calls hold Redis;'
 	@echo '                 make bench-idle: what processes cost that have nothing to do'
+	@echo 'make bench-peers  the speed beside FastStream, Celery, Dramatiq, taskiq and others, on Redis, RabbitMQ and NATS'
 	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
 	@echo 'make reference  the pages of the docs that are made from the code'
 	@echo 'make fix     what ruff can mend by itself'
@@ -89,6 +92,9 @@ bench-calls: $(TOOLS)
 
 bench-idle: $(TOOLS)
 	@$(BIN)/python -m bench.idle $(ARGS)
+
+bench-peers: $(TOOLS) $(BENCH_PACKAGES) $(PEER_PACKAGES) $(ARQ_PACKAGES)
+	@$(WITH_NODE) $(BIN)/python -m bench.peers $(ARGS)
 
 check: format lint mypy pyright imports reference-check
 
@@ -141,6 +147,18 @@ $(TOOLS): $(PACKAGE)
 
 $(BENCH_PACKAGES): bench/node/package.json | $(TOOLS)
 	@cd bench/node && $(WITH_NODE) npm install --no-audit --no-fund --loglevel=error && touch node_modules/.installed
+
+$(PEER_PACKAGES): bench/peers/requirements.txt
+$(ARQ_PACKAGES): bench/peers/requirements-arq.txt
+
+# Where they can't be installed the others still run, and these are listed with what they lack.
+$(PEER_PACKAGES) $(ARQ_PACKAGES): | $(TOOLS)
+	@echo 'Installing contenders into $(@D) ...'
+	@rm -rf $(@D)
+	@$(if $(UV),uv venv --quiet --python $(BIN)/python $(@D),$(BIN)/python -m venv $(@D))
+	@$(if $(UV),uv pip install --python $(@D)/bin/python,$(@D)/bin/python -m pip install --disable-pip-version-check) \
+		--quiet --requirement $< && touch $@ \
+		|| echo 'the packages of $< could not be installed: their contenders will not run' >&2
 
 node-packages: $(NODE_PACKAGES)
 

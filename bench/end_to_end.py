@@ -14,60 +14,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import resource
 import shutil
-import statistics
 import sys
-import time
-from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.process import processor_seconds
+from bench.contest import Contestant, Figures, median, timed
 from bench.server import Server, machine
-from hippo_messenger.settings import Settings
 
 HERE = Path(__file__).parent
-SERVICES = ("account", "shipping", "notification")
-DATA = {
-    "orderId": "O-000123",
-    "total": "61.30",
-    "currency": "USD",
-    "accountId": "C-00042",
-    "email": "c-00042@example.com",
-    "items": [{"sku": "HIP-001", "name": "Hippo mug", "quantity": 2, "unitPrice": "14.50"}],
-    "shippingAddress": {"line1": "12 Main St", "city": "Portland", "region": "OR", "country": "US"},
-}
-
-
-@dataclass(frozen=True)
-class Contestant:
-    name: str
-    program: tuple[str, ...]
-    concurrency: int
-    share: float = 1.0
-    """Of the events: the slow ones get fewer, and are judged by their rate all the same."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    rate: float
-    redis_time: float
-    cpu: float
-    p50: float
-    p99: float
-
-
 COLUMNS = ("", "events/s", "ours ×", "Redis µs", "CPU µs", "p50 ms", "p99 ms")
 NODE = ("node", str(HERE / "node" / "part.mjs"))
 CONTESTANTS = (
@@ -76,71 +38,6 @@ CONTESTANTS = (
     Contestant("BullMQ, Node ×200", NODE, 200),
     Contestant("BullMQ, Python ×50", (sys.executable, str(HERE / "stock_python_part.py")), 50, 0.1),
 )
-
-
-async def timed(contestant: Contestant, server: Server, *, events: int, rate: float) -> Figures:
-    """One run, from the first send to the last acknowledgement."""
-    prefix = Settings().prefix  # the usual one: each run has a server of its own
-    async with AsyncExitStack() as stack:
-        parts: dict[str, Process] = {}
-        for role in ("router", *SERVICES, "sender"):
-            name = (role,) if role in SERVICES else ()
-            kind = "service" if name else role
-            words = (kind, server.url, prefix, str(contestant.concurrency), str(events), str(rate), *name)
-            part = await asyncio.create_subprocess_exec(
-                *contestant.program, *words, stdin=PIPE, stdout=PIPE, limit=2**26
-            )
-            stack.push_async_callback(ended, part)
-            parts[role] = part
-            await said(part, "ready")
-        cpu_before, redis_before = children_cpu(parts.values()), await server.cpu()
-        start = time.monotonic()
-        sender = parts["sender"]
-        assert sender.stdin is not None
-        sender.stdin.write(json.dumps({"data": DATA}).encode() + b"\n")
-        await sender.stdin.drain()
-        reports = await asyncio.gather(*(said(parts[service], "done") for service in SERVICES))
-        seconds = time.monotonic() - start
-        await said(sender, "done")
-        cpu, redis_cpu = children_cpu(parts.values()) - cpu_before, await server.cpu() - redis_before
-    latencies = sorted(latency for report in reports for latency in report["latencies"])
-    return Figures(
-        rate=events / seconds,
-        redis_time=redis_cpu / events * 1e6,
-        cpu=cpu / events * 1e6,
-        p50=latencies[len(latencies) // 2],
-        p99=latencies[len(latencies) * 99 // 100],
-    )
-
-
-async def said(part: Process, word: str) -> dict[str, Any]:
-    assert part.stdout is not None
-    async with asyncio.timeout(600):
-        while line := await part.stdout.readline():
-            what: dict[str, Any] = json.loads(line)
-            if word in what:
-                return what
-    raise SystemExit("a part ended before its time; run it by hand to see why")
-
-
-async def ended(part: Process) -> None:
-    if part.returncode is None:
-        part.terminate()
-        try:
-            await asyncio.wait_for(part.wait(), 10)
-        except TimeoutError:
-            part.kill()
-            await part.wait()
-
-
-def children_cpu(parts: Any) -> float:
-    """Seconds that these processes have used so far, as Linux tells it; 0 where it doesn't."""
-    return sum(processor_seconds(part.pid) for part in parts)
-
-
-def median(figures: Sequence[Figures]) -> Figures:
-    names = Figures.__dataclass_fields__
-    return Figures(**{name: statistics.median(getattr(one, name) for one in figures) for name in names})
 
 
 def rows(results: dict[str, list[Figures]], quiet: dict[str, list[Figures]]) -> list[tuple[str, ...]]:
@@ -153,7 +50,7 @@ def rows(results: dict[str, list[Figures]], quiet: dict[str, list[Figures]]) -> 
                 name,
                 f"{middle.rate:,.0f}",
                 f"{ours / middle.rate:.1f}",
-                f"{middle.redis_time:.0f}",
+                f"{middle.server_cpu:.0f}",
                 f"{middle.cpu:.0f}",
                 f"{calm.p50:.1f}" if calm else "–",
                 f"{calm.p99:.1f}" if calm else "–",

@@ -7,24 +7,50 @@ import json
 import signal
 import sys
 import time
+from enum import auto
 from typing import Any
 
 import uvloop
 
 from hippo_messenger import (
+    Catalogue,
     HippoBroker,
     HippoEvent,
     HippoJob,
     HippoMessenger,
-    HippoService,
     HippoWorker,
     OrderSuccess,
+    Service,
     Settings,
 )
+from hippo_messenger.catalogue.golden_hippo import CATALOGUE
 
-ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, *NAME = sys.argv[1:]
+ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
 TOTAL = int(EVENTS)
 SETTINGS = Settings(prefix=PREFIX)
+
+
+class BenchService(Service):
+    """A sender and the ten services that may listen to it: more than Golden Hippo has."""
+
+    ORDER = auto()
+    ACCOUNT = auto()
+    SHIPPING = auto()
+    NOTIFICATION = auto()
+    BILLING = auto()
+    INVENTORY = auto()
+    SUBSCRIPTION = auto()
+    ANALYTICS = auto()
+    LOYALTY = auto()
+    REVIEWS = auto()
+    SUPPORT = auto()
+
+
+BENCH_CATALOGUE = Catalogue(
+    services=BenchService,
+    events=HippoEvent,
+    models=[CATALOGUE.model(event_type) for event_type in CATALOGUE.event_types],
+)
 
 
 def say(what: dict[str, Any]) -> None:
@@ -32,7 +58,9 @@ def say(what: dict[str, Any]) -> None:
 
 
 async def sender() -> None:
-    async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=URL, settings=SETTINGS) as messenger:
+    async with HippoMessenger(
+        service_name=BenchService.ORDER, redis_connection=URL, settings=SETTINGS, catalogue=BENCH_CATALOGUE
+    ) as messenger:
         await messenger.connection.open()
         say({"ready": True})
         data = json.loads(await asyncio.to_thread(sys.stdin.readline))["data"]
@@ -53,17 +81,18 @@ async def sender() -> None:
 
 
 async def router() -> None:
-    async with HippoBroker(redis_connection=URL, settings=SETTINGS):
+    async with HippoBroker(redis_connection=URL, settings=SETTINGS, catalogue=BENCH_CATALOGUE):
         say({"ready": True})
         await asyncio.Event().wait()
 
 
 async def service() -> None:
     messenger = HippoMessenger(
-        service_name=HippoService(NAME[0]),
+        service_name=BenchService(NAME[0]),
         listens_to=[HippoEvent.ORDER_SUCCESS],
         redis_connection=URL,
         settings=SETTINGS,
+        catalogue=BENCH_CATALOGUE,
     )
     latencies: list[float] = []
     worker = HippoWorker(messenger=messenger, concurrency=int(CONCURRENCY))

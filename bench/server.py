@@ -19,13 +19,13 @@ __all__ = ["Server", "machine"]
 
 
 class Server:
-    """A Redis of one run."""
+    """A Redis of one run, on a socket or, with a port, on the loopback."""
 
-    def __init__(self, program: str, *, append_only: bool) -> None:
+    def __init__(self, program: str, *, append_only: bool, port: int = 0) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="hippo-bench-"))
-        self.url = f"unix://{self._directory}/redis.sock"
+        self.url = f"redis://127.0.0.1:{port}/0" if port else f"unix://{self._directory}/redis.sock"
         keep = ("--appendonly", "yes", "--appendfsync", "everysec") if append_only else ("--appendonly", "no")
-        socket = ("--port", "0", "--unixsocket", str(self._directory / "redis.sock"))
+        socket = ("--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(self._directory / "redis.sock"))
         self._words = (program, *socket, "--dir", str(self._directory), "--save", "", *keep)
 
     async def __aenter__(self) -> Server:

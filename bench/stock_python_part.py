@@ -17,7 +17,7 @@ from bullmq import Queue, Worker
 
 from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 
-ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, *NAME = sys.argv[1:]
+ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
 TOTAL = int(EVENTS)
 KEEP = {"removeOnComplete": {"age": 3600, "count": 1000}}
 
@@ -55,7 +55,7 @@ async def sender() -> None:
 
 
 async def router() -> None:
-    queues = [Queue(name, options()) for name in ("account", "shipping", "notification")]
+    queues = [Queue(name, options()) for name in SERVICES.split(",")]
     copies = {"attempts": 3, "backoff": {"type": "exponential", "delay": 1000}, **KEEP}
 
     async def route(job: Any, token: str) -> None:

@@ -4,10 +4,10 @@ import { Queue, Worker } from 'bullmq';
 import IORedis from 'ioredis';
 import { z } from 'zod';
 
-const [, , role, url, prefix, concurrency, events, rate, name] = process.argv;
+const [, , role, url, prefix, concurrency, events, rate, listeners, name] = process.argv;
 const path = url.startsWith('unix://') ? url.slice('unix://'.length) : url;
 const connect = () => new IORedis(path, { maxRetriesPerRequest: null });
-const services = ['account', 'shipping', 'notification'];
+const services = listeners.split(',');
 const keep = { removeOnComplete: { age: 3600, count: 1000 } };
 const total = Number(events);
 

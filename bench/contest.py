@@ -1,0 +1,163 @@
+"""One run of a contestant: its processes are started, an event after the other is sent, and its figures are taken.
+
+A contestant is a program that is one part of a bus, by its arguments: role, url, prefix, concurrency, events, rate,
+services and, for a service, its name. It says what it has to say in lines of JSON: `{"ready": true}`, and when it has
+sent or processed all events, `{"done": …}`, a service with its `latencies`. A sender first reads a line with the data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from bench.process import tree_seconds
+from hippo_messenger.settings import Settings
+
+__all__ = ["ALL_SERVICES", "ContestServer", "Contestant", "Figures", "PartEndedError", "median", "timed"]
+
+ROOT = Path(__file__).parent.parent
+ALL_SERVICES = (
+    "account",
+    "shipping",
+    "notification",
+    "billing",
+    "inventory",
+    "subscription",
+    "analytics",
+    "loyalty",
+    "reviews",
+    "support",
+)
+DATA = {
+    "orderId": "O-000123",
+    "total": "61.30",
+    "currency": "USD",
+    "accountId": "C-00042",
+    "email": "c-00042@example.com",
+    "items": [{"sku": "HIP-001", "name": "Hippo mug", "quantity": 2, "unitPrice": "14.50"}],
+    "shippingAddress": {"line1": "12 Main St", "city": "Portland", "region": "OR", "country": "US"},
+}
+
+
+class ContestServer(Protocol):
+    """What carries the events."""
+
+    url: str
+
+    async def cpu(self) -> float:
+        """Seconds so far."""
+        ...
+
+
+class PartEndedError(Exception):
+    """A part of a contestant ended before its time, or said nothing for too long."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    program: tuple[str, ...]
+    concurrency: int
+    share: float = 1.0
+    """Of the events: the slow ones get fewer, and are judged by their rate all the same."""
+    has_router: bool = True
+    """Whether a process of its own stands between sender and services."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one run: CPU is µs an event, the latencies are ms."""
+
+    rate: float
+    server_cpu: float
+    cpu: float
+    p50: float
+    p99: float
+
+
+async def timed(
+    contestant: Contestant,
+    server: ContestServer,
+    *,
+    events: int,
+    rate: float,
+    services: Sequence[str] = ALL_SERVICES[:3],
+    limit: float = 600,
+    errors: IO[bytes] | None = None,
+) -> Figures:
+    """One run, from the first send to the last acknowledgement; `rate` 0 is as fast as it goes, `limit` seconds.
+
+    Raises:
+        PartEndedError: A part ended before its time, or the run took too long.
+    """
+    prefix = Settings().prefix  # the usual one: each run has a server of its own
+    numbers = (str(contestant.concurrency), str(events), str(rate), ",".join(services))
+    async with AsyncExitStack() as stack:
+        parts: dict[str, Process] = {}
+        for role in (*(["router"] if contestant.has_router else []), *services, "sender"):
+            kind, name = ("service", (role,)) if role in services else (role, ())
+            words = (*contestant.program, kind, server.url, prefix, *numbers, *name)
+            part = await asyncio.create_subprocess_exec(
+                *words, stdin=PIPE, stdout=PIPE, stderr=errors, limit=2**26, cwd=ROOT
+            )
+            stack.push_async_callback(ended, part)
+            parts[role] = part
+            await said(part, "ready", limit=60)
+        cpu_before, server_before = all_seconds(parts.values()), await server.cpu()
+        start = time.monotonic()
+        sender = parts["sender"]
+        assert sender.stdin is not None
+        sender.stdin.write(json.dumps({"data": DATA}).encode() + b"\n")
+        await sender.stdin.drain()
+        _, *reports = await asyncio.gather(*(said(parts[role], "done", limit=limit) for role in ("sender", *services)))
+        seconds = time.monotonic() - start
+        cpu, server_cpu = all_seconds(parts.values()) - cpu_before, await server.cpu() - server_before
+    latencies = sorted(latency for report in reports for latency in report["latencies"])
+    return Figures(
+        rate=events / seconds,
+        server_cpu=server_cpu / events * 1e6,
+        cpu=cpu / events * 1e6,
+        p50=latencies[len(latencies) // 2],
+        p99=latencies[len(latencies) * 99 // 100],
+    )
+
+
+async def said(part: Process, word: str, *, limit: float) -> dict[str, Any]:
+    assert part.stdout is not None
+    try:
+        async with asyncio.timeout(limit):
+            while line := await part.stdout.readline():
+                what: dict[str, Any] = json.loads(line)
+                if word in what:
+                    return what
+    except TimeoutError:
+        raise PartEndedError(f"a part did not say {word!r} within {limit:.0f} s") from None
+    raise PartEndedError("a part ended before its time; run it by hand to see why")
+
+
+async def ended(part: Process) -> None:
+    if part.returncode is None:
+        part.terminate()
+        try:
+            await asyncio.wait_for(part.wait(), 10)
+        except TimeoutError:
+            part.kill()
+            await part.wait()
+
+
+def all_seconds(parts: Iterable[Process]) -> float:
+    """Of processor time that these processes and their children have used so far; 0 where nobody tells it."""
+    return sum(tree_seconds(part.pid) for part in parts)
+
+
+def median(figures: Sequence[Figures]) -> Figures:
+    names = Figures.__dataclass_fields__
+    return Figures(**{name: statistics.median(getattr(one, name) for one in figures) for name in names})

@@ -1,0 +1,58 @@
+"""FastStream on NATS JetStream."""
+
+# One stream in files, a durable consumer for each service that acknowledges each message once processed; a message goes
+# when all have. The sender awaits the server's acknowledgements of 200 events together.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import uvloop
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, PullSub
+from nats.js.api import RetentionPolicy, StorageType
+
+from bench.peers.order import Order
+from bench.peers.part import Part, Tally, deliver, say
+
+SUBJECT = "orders"
+
+
+def stream() -> JStream:
+    return JStream("orders", subjects=[SUBJECT], storage=StorageType.FILE, retention=RetentionPolicy.INTEREST)
+
+
+async def sender(part: Part) -> None:
+    async with NatsBroker(part.url, logger=None) as broker:
+        await broker.start()
+
+        async def send(orders: Sequence[Order]) -> None:
+            await asyncio.gather(*(broker.publish(order, SUBJECT, stream="orders") for order in orders))
+
+        await deliver(part, send)
+
+
+async def service(part: Part) -> None:
+    broker, tally = NatsBroker(part.url, logger=None), Tally(part.events)
+
+    @broker.subscriber(
+        SUBJECT,
+        stream=stream(),
+        durable=part.name,
+        pull_sub=PullSub(batch_size=part.concurrency),
+        max_workers=part.concurrency,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+    )
+    async def process(order: Order) -> None:
+        tally.count(order)
+
+    async with broker:
+        await broker.start()
+        say({"ready": True})
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    told = Part.told()
+    uvloop.run({"sender": sender, "service": service}[told.role](told))

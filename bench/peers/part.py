@@ -1,0 +1,83 @@
+"""What every contender does in the same way: it hears its task, makes the events, and counts those it has processed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.peers.order import Order
+
+__all__ = ["Part", "Tally", "at_once", "deliver", "say"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a process is told by its arguments; see bench/contest.py."""
+
+    role: str
+    url: str
+    concurrency: int
+    events: int
+    rate: float
+    services: tuple[str, ...]
+    name: str = ""
+
+    @classmethod
+    def told(cls) -> Part:
+        """By the arguments of this process."""
+        role, url, _prefix, concurrency, events, rate, services, *name = sys.argv[1:]
+        return cls(role, url, int(concurrency), int(events), float(rate), tuple(services.split(",")), *name)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a service has processed so far: how long each took to come, in ms."""
+
+    expected: int
+    latencies: list[float] = field(default_factory=list)
+
+    def count(self, order: Order) -> None:
+        """One more; says so when it was the last."""
+        self.latencies.append(time.time() * 1000 - order.sent_at)
+        if len(self.latencies) == self.expected:
+            say({"done": self.expected, "latencies": self.latencies})
+
+
+def say(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+async def deliver(part: Part, send: Callable[[Sequence[Order]], Awaitable[object]]) -> None:
+    """The sender's part: 200 validated orders at a time or, where there is a rate, one."""
+    say({"ready": True})
+    data = json.loads(await asyncio.to_thread(sys.stdin.readline))["data"]
+
+    def order() -> Order:
+        return Order.model_validate(data | {"sentAt": time.time() * 1000})
+
+    start = time.monotonic()
+    if part.rate:
+        for number in range(part.events):
+            await asyncio.sleep(max(0.0, start + number / part.rate - time.monotonic()))
+            await send([order()])
+    else:
+        for first in range(0, part.events, 200):
+            await send([order() for _ in range(first, min(first + 200, part.events))])
+    say({"done": part.events})
+    await asyncio.Event().wait()  # until its CPU time is read
+
+
+async def at_once(calls: Iterable[Awaitable[object]], *, limit: int) -> None:
+    """All of these calls, no more than so many at a time: for what has no call for many."""
+    places = asyncio.Semaphore(limit)
+
+    async def made(call: Awaitable[object]) -> None:
+        async with places:
+            await call
+
+    await asyncio.gather(*map(made, calls))
