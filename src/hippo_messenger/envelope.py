@@ -133,7 +133,8 @@ def encode(
 
 def wire_time(moment: datetime) -> str:
     """A time as we and Node write it: UTC, with milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def with_expiry(envelope: bytes, expires: datetime) -> bytes:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from hippo_messenger.errors import (
@@ -54,7 +54,7 @@ class Publication(NamedTuple):
 class _Pending:
     publication: Publication
     accepted: asyncio.Future[str]
-    dispatched: bool = field(default=False)
+    dispatched: bool = False
 
 
 class Publisher:
@@ -65,6 +65,8 @@ class Publisher:
         self._keys = (*layout.broker.all, *layout.queue(own_queue).all, layout.seen)
         self._settings = settings
         self._line: deque[_Pending] = deque()
+        self._deadlines: deque[tuple[float, _Pending]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -76,11 +78,8 @@ class Publisher:
             PossiblySentError: Redis may have it.
         """
         pending = self._enqueue(publication)
-        try:
-            async with asyncio.timeout(self._settings.call_timeout):
-                return await pending.accepted
-        except TimeoutError:
-            raise _timed_out(pending, self._settings.call_timeout) from None
+        self._limit(pending)
+        return await pending.accepted
 
     async def publish_many(self, publications: Iterable[Publication]) -> list[str]:
         """Add many jobs; their ids once Redis has all of them, within `call_timeout` for each batch.
@@ -117,6 +116,8 @@ class Publisher:
         self._closed = True
         if self._flusher is not None:
             await self._flusher
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def _enqueue(self, publication: Publication) -> _Pending:
         if self._closed:
@@ -126,6 +127,28 @@ class Publisher:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush(), name="hippo-publisher")
         return pending
+
+    def _limit(self, pending: _Pending) -> None:
+        """Let it fail once its time is over. One timer for all costs a tenth of a timeout for each."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.call_timeout
+        while self._deadlines and self._deadlines[0][1].accepted.done():
+            self._deadlines.popleft()
+        self._deadlines.append((deadline, pending))
+        if self._alarm is None:
+            self._alarm = loop.call_at(deadline, self._end_overdue)
+
+    def _end_overdue(self) -> None:
+        """End what has waited too long, and come back for the next; deadlines stand in their order."""
+        loop = asyncio.get_running_loop()
+        self._alarm = None
+        while self._deadlines:
+            deadline, pending = self._deadlines[0]
+            if not pending.accepted.done() and deadline > loop.time():
+                self._alarm = loop.call_at(deadline, self._end_overdue)
+                return
+            self._deadlines.popleft()
+            _fail(pending, _timed_out(pending, self._settings.call_timeout))
 
     async def _flush(self) -> None:
         while batch := self._next_batch():
