@@ -112,6 +112,7 @@ class HippoBroker:
         self._pulse = Pulse(limit=2 * self._settings.block_timeout)
         self._wait_again = Backoff(first=0.05, longest=0.8)
         self._stopping = asyncio.Event()
+        self._idle: asyncio.Timeout | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -163,6 +164,8 @@ class HippoBroker:
     async def stop(self) -> None:
         """Finish the batch in hand and close what this broker opened; may be called again."""
         self._stopping.set()
+        if self._idle is not None:
+            self._idle.reschedule(asyncio.get_running_loop().time())
         if self._tasks:
             tasks, self._tasks = self._tasks, []
             await asyncio.wait(tasks[:1], timeout=_STOP_TIME)
@@ -235,12 +238,13 @@ class HippoBroker:
         timeout = min(self._settings.block_timeout, taken.limited_for or self._settings.block_timeout)
         if taken.due_in is not None:
             timeout = min(timeout, taken.due_in)
-        waiting = asyncio.create_task(self._wait(timeout))
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (waiting, stopping):
-            task.cancel()
-        await asyncio.gather(waiting, stopping, return_exceptions=True)
+        try:
+            async with asyncio.timeout(None) as self._idle:
+                await self._wait(timeout)
+        except TimeoutError:
+            pass  # the broker stops
+        finally:
+            self._idle = None
         return Taken()
 
     async def _wait(self, timeout: float) -> None:
