@@ -169,7 +169,7 @@ def latencies(result: Result) -> list[tuple[str, ...]]:
 
 
 def as_json(plan: Plan, results: Sequence[Result], *, about: str) -> str:
-    """All figures, each run with its own, and what they were taken with; bench.picture draws those of one case."""
+    """All figures, each run with its own, and what they were taken with."""
     what = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": about,
