@@ -73,7 +73,10 @@ ENVELOPE = 200
 class ContestServer(Protocol):
     """What carries the events."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """How to reach it."""
+        ...
 
     async def cpu(self) -> float:
         """Seconds so far."""
