@@ -7,8 +7,8 @@
 As `make bench`, one 400-byte event to three services without persistence, but every process reaches Redis through a TCP
 proxy of that run. It keeps each piece for half of the round trip on its way to Redis and for half on its way back,
 however many are on their way; with 0 ms it is the same proxy and keeps nothing. `PING ms` is what a round trip through
-it really takes, the median of 50 before the run: some tenths more than the proxy is told to. `Proxy %` is how busy the proxy was, of one core: near 100 it would be the
-bottleneck. Runs are interleaved; the table has medians.
+it really takes, the median of 50 before the run: some tenths more than the proxy is told to. `Proxy %` is how busy the
+proxy was, of one core: near 100 it would be the bottleneck. Runs are interleaved; the table has medians.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from bench.options import asked, counts, parser, service_counts, show
 from bench.server import Server, machine
 
 SPEED = ("", "events/s", "least–most", "ours ×", "Redis µs", "× floor", "CPU µs")
-LATENCY = ("", "events/s", "p50 ms", "p99 ms", "p99.9 ms")
+LATENCY = ("", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "Redis µs", "CPU µs")
 FEWEST = 500
 
 
@@ -161,11 +161,11 @@ def speed(result: Result) -> list[tuple[str, ...]]:
 
 def latencies(result: Result) -> list[tuple[str, ...]]:
     """Rate by rate, so that what is to be compared stands together."""
-    calm = sorted(result.calm.items(), key=lambda item: item[0][1])
-    return [
-        (entry.name, f"{one.rate:,.0f}", f"{one.p50:.1f}", f"{one.p99:.1f}", f"{one.p999:.1f}")
-        for (entry, _), one in calm
-    ]
+    lines: list[tuple[str, ...]] = []
+    for (entry, _), calm in sorted(result.calm.items(), key=lambda item: item[0][1]):
+        times = (f"{each:.1f}" for each in (calm.p50, calm.p99, calm.p999))
+        lines.append((entry.name, f"{calm.rate:,.0f}", *times, f"{calm.server_cpu:,.0f}", f"{calm.cpu:,.0f}"))
+    return lines
 
 
 def as_json(plan: Plan, results: Sequence[Result], *, about: str) -> str:
@@ -243,7 +243,12 @@ async def main() -> None:
             results.append(await measured(plan, case, progressed))
             show(console, case.title, SPEED, speed(results[-1]))
             if rates:
-                show(console, "Latency from send to processor", LATENCY, latencies(results[-1]))
+                show(
+                    console,
+                    "At so many events a second: latency from send to processor",
+                    LATENCY,
+                    latencies(results[-1]),
+                )
     if told.json:
         told.json.write_text(as_json(plan, results, about=about))
     if told.fail_below:
