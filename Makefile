@@ -44,7 +44,7 @@ help:
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases; then chaos'
 	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
-	@echo 'make bench-light  ours and Node, a minute without latencies; fails where ours is not well ahead'
+	@echo 'make bench-light  ours and Node in half a minute; fails where ours is not well ahead'
 	@echo 'make bench-sending  what sending alone costs; make bench-growth: what listeners, services and waiting events cost;'
 	@echo '                 make bench-distance: with Redis a millisecond away; make bench-slow-jobs: what slow jobs do to others'
 	@echo 'make bench-backlog  memory and speed with a million waiting events; make bench-calls: how long calls hold Redis;'

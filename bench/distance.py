@@ -7,7 +7,7 @@
 As `make bench`, one 400-byte event to three services without persistence, but every process reaches Redis through a TCP
 proxy of that run. It keeps each piece for half of the round trip on its way to Redis and for half on its way back,
 however many are on their way; with 0 ms it is the same proxy and keeps nothing. `PING ms` is what a round trip through
-it really takes, the median of 50 before the run: some tenths more than the proxy is told to. `Proxy %` is how busy the
+it really takes, the median of 50 before the run: some tenths more than the proxy is told to. `proxy %` is how busy the
 proxy was, of one core: near 100 it would be the bottleneck. Runs are interleaved; the table has medians.
 """
 
@@ -30,7 +30,7 @@ from bench.delay import at_a_distance
 from bench.options import asked, parser, show
 from bench.server import Server, machine
 
-COLUMNS = ("", "away ms", "PING ms", "events/s", "least–most", "of 0 ms", "ours ×", "Redis µs", "Proxy %")
+COLUMNS = ("", "away ms", "PING ms", "events/s", "least–most", "of 0 ms", "ours ×", "proxy %")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ def lines(results: dict[tuple[Contestant, float], list[Run]]) -> list[tuple[str,
                 "–".join(f"{each:,.0f}" for each in spread(figures)),
                 f"{rate / rates[bus, 0]:.2f}",
                 f"{ours / rate:.1f}" if ours else "–",
-                f"{median(figures).server_cpu:.0f}",
                 f"{100 * statistics.median(one.proxy for one in runs):.0f}",
             )
         )

@@ -55,7 +55,8 @@ def service_counts(words: str) -> Sequence[int]:
 def show(console: Console, title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """A table in a terminal that is wide enough, elsewhere aligned lines, each whole. The first column has words."""
     if console.is_terminal and console.width >= NARROW:
-        console.print(table(title, columns, lines))
+        console.print(title, style="bold", highlight=False)  # a table's own title is broken where the table is narrow
+        console.print(table(columns, lines))
     else:
         print(title)
         widths = [max(map(len, cells)) for cells in zip(columns, *lines, strict=True)]
@@ -65,10 +66,8 @@ def show(console: Console, title: str, columns: Sequence[str], lines: Sequence[S
     print(flush=True)
 
 
-def table(title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    made = Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
-    )
+def table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for number, name in enumerate(columns):
         made.add_column(name, justify="right" if number else "left", no_wrap=True)
     for line in lines:
