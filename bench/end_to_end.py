@@ -11,9 +11,9 @@ own that is started anew for each run, under the usual prefix. Runs are interlea
 least and the most events a second. CPU and Redis time are per event, CPU that of all the processes. The floor is what
 Redis needs to write, line up, take and delete that many copies of that size in pipelines of 50; `× floor` is how often
 that goes into a contestant's Redis time. Latencies are from send to processor, at so many events a second. Of large
-events there are fewer, so that a run moves about as many bytes, but at least 2,000. With `--live` senders also run as 50
-tasks that each send one event after the other, rather than 200 events a call. Stock BullMQ's names end in its
-concurrency.
+events there are fewer, so that a run moves about as many bytes, but at least 2,000. With `--live` senders also run as
+50 tasks that each send one event after the other, rather than 200 events a call. Stock BullMQ's names end in
+its concurrency.
 """
 
 from __future__ import annotations
