@@ -2,13 +2,16 @@
 
 A contestant is a program that is one part of a bus, by its arguments: role, url, prefix, concurrency, events, rate,
 services and, for a service, its name. It says what it has to say in lines of JSON: `{"ready": true}`, and when it has
-sent or processed all events, `{"done": …}`, a service with its `latencies`. A sender first reads a line with the data.
+sent or processed all events, `{"done": …}`, a service with its `latencies`. A sender first reads a line: the data of
+the event, how many tasks send one event after the other (`live`; 0 sends many at once), and which events make their
+processor sleep.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import statistics
 import time
 from asyncio.subprocess import PIPE, Process
@@ -21,7 +24,19 @@ from typing import IO, Any, Protocol
 from bench.process import tree_seconds
 from hippo_messenger.settings import Settings
 
-__all__ = ["ALL_SERVICES", "ContestServer", "Contestant", "Figures", "PartEndedError", "median", "timed"]
+__all__ = [
+    "ALL_SERVICES",
+    "SIZE",
+    "ContestServer",
+    "Contestant",
+    "Figures",
+    "Load",
+    "PartEndedError",
+    "event_data",
+    "median",
+    "spread",
+    "timed",
+]
 
 ROOT = Path(__file__).parent.parent
 ALL_SERVICES = (
@@ -47,10 +62,21 @@ DATA = {
 }
 
 
+SIZE = 400
+"""What the event without a filler is called: its data has 300 bytes, and with its envelope it is 490."""
+LIVE_TASKS = 50
+SLOW_MS = 1000
+ENVELOPE = 200
+"""About so many bytes."""
+
+
 class ContestServer(Protocol):
     """What carries the events."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """How to reach it."""
+        ...
 
     async def cpu(self) -> float:
         """Seconds so far."""
@@ -73,33 +99,55 @@ class Contestant:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What is sent in a run."""
+
+    events: int
+    rate: float = 0
+    """Events a second; 0 is as fast as it goes."""
+    size: int = SIZE
+    """Bytes of an event."""
+    services: Sequence[str] = ALL_SERVICES[:3]
+    live: bool = False
+    """Tasks send one event after the other, rather than many at once."""
+    slow_every: int = 0
+    """One event in so many makes its processor sleep for a second, and is none of the latencies; 0 none."""
+
+    @property
+    def line(self) -> bytes:
+        """What the sender reads."""
+        told = {"live": LIVE_TASKS if self.live else 0, "slowEvery": self.slow_every, "slowMs": SLOW_MS}
+        return json.dumps({"data": event_data(self.size), **told}).encode() + b"\n"
+
+
+@dataclass(frozen=True)
 class Figures:
-    """Of one run: CPU is µs an event, the latencies are ms."""
+    """Of one run: CPU is µs an event, the latencies are ms, and nan where nothing was processed."""
 
     rate: float
     server_cpu: float
     cpu: float
     p50: float
     p99: float
+    p999: float
 
 
 async def timed(
     contestant: Contestant,
     server: ContestServer,
+    load: Load,
     *,
-    events: int,
-    rate: float,
-    services: Sequence[str] = ALL_SERVICES[:3],
     limit: float = 600,
     errors: IO[bytes] | None = None,
 ) -> Figures:
-    """One run, from the first send to the last acknowledgement; `rate` 0 is as fast as it goes, `limit` seconds.
+    """One run, from the first send to the last acknowledgement; `limit` is seconds.
 
     Raises:
         PartEndedError: A part ended before its time, or the run took too long.
     """
     prefix = Settings().prefix  # the usual one: each run has a server of its own
-    numbers = (str(contestant.concurrency), str(events), str(rate), ",".join(services))
+    services, events = load.services, load.events
+    numbers = (str(contestant.concurrency), str(events), str(load.rate), ",".join(services))
     async with AsyncExitStack() as stack:
         parts: dict[str, Process] = {}
         for role in (*(["router"] if contestant.has_router else []), *services, "sender"):
@@ -115,7 +163,7 @@ async def timed(
         start = time.monotonic()
         sender = parts["sender"]
         assert sender.stdin is not None
-        sender.stdin.write(json.dumps({"data": DATA}).encode() + b"\n")
+        sender.stdin.write(load.line)
         await sender.stdin.drain()
         _, *reports = await asyncio.gather(*(said(parts[role], "done", limit=limit) for role in ("sender", *services)))
         seconds = time.monotonic() - start
@@ -125,9 +173,20 @@ async def timed(
         rate=events / seconds,
         server_cpu=server_cpu / events * 1e6,
         cpu=cpu / events * 1e6,
-        p50=latencies[len(latencies) // 2],
-        p99=latencies[len(latencies) * 99 // 100],
+        p50=percentile(latencies, 0.5),
+        p99=percentile(latencies, 0.99),
+        p999=percentile(latencies, 0.999),
     )
+
+
+def event_data(size: int) -> dict[str, Any]:
+    """The data of an event of about so many bytes with its envelope, or of the usual one."""
+    filler = size - len(json.dumps(DATA)) - ENVELOPE
+    return DATA | {"note": "x" * filler} if size > SIZE and filler > 0 else DATA
+
+
+def percentile(ordered: Sequence[float], part: float) -> float:
+    return ordered[int(len(ordered) * part)] if ordered else math.nan
 
 
 async def said(part: Process, word: str, *, limit: float) -> dict[str, Any]:
@@ -161,3 +220,9 @@ def all_seconds(parts: Iterable[Process]) -> float:
 def median(figures: Sequence[Figures]) -> Figures:
     names = Figures.__dataclass_fields__
     return Figures(**{name: statistics.median(getattr(one, name) for one in figures) for name in names})
+
+
+def spread(figures: Sequence[Figures]) -> tuple[float, float]:
+    """The least and the most events a second."""
+    rates = [one.rate for one in figures]
+    return min(rates), max(rates)

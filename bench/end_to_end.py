@@ -2,112 +2,260 @@
 
     make bench                                          # all of it, some minutes
     make bench ARGS="--events 5000 --runs 1"
+    make bench ARGS="--bytes 400,4096,65536 --services 1,3,10 --rates 100,1000 --live --json figures.json"
+    make bench-light                                    # ours and Node, briefly; fails where ours is not well ahead
 
-Every contestant is the same five processes: one sender, one router (broker), three services with one worker each. All
+Every contestant is the same processes: one sender, one router (broker), and services with one worker each. All
 validate on arrival, name jobs by a UUID, keep the same completed jobs (1 hour or 1,000) and run on a server of their
-own that is started anew for each run, under the usual prefix. Runs are interleaved; the table has medians. CPU and
-Redis time are per event, CPU that of the five processes; latencies are from send to processor, at 100 events a second.
-Stock BullMQ's names end in its concurrency.
+own that is started anew for each run, under the usual prefix. Runs are interleaved; the tables have medians, with the
+least and the most events a second. CPU and Redis time are per event, CPU that of all the processes. The floor is what
+Redis needs to write, line up, take and delete that many copies of that size in pipelines of 50; `× floor` is how often
+that goes into a contestant's Redis time. Latencies are from send to processor, at so many events a second. Of large
+events there are fewer, so that a run moves about as many bytes, but at least 2,000. With `--live` senders also run as
+50 tasks that each send one event after the other, rather than 200 events a call. Stock BullMQ's names end in
+its concurrency.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import resource
-import shutil
-import sys
-from collections import defaultdict
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from bench.contest import Contestant, Figures, median, timed
+from bench.buses import BUSES, NODE_PACKAGES, NODES, OURS, chosen
+from bench.contest import ALL_SERVICES, SIZE, Contestant, Figures, Load, median, spread, timed
+from bench.floor import floor
+from bench.options import asked, counts, parser, service_counts, show
 from bench.server import Server, machine
 
-HERE = Path(__file__).parent
-COLUMNS = ("", "events/s", "ours ×", "Redis µs", "CPU µs", "p50 ms", "p99 ms")
-NODE = ("node", str(HERE / "node" / "part.mjs"))
-CONTESTANTS = (
-    Contestant("ours", (sys.executable, str(HERE / "hippo_part.py")), 200),
-    Contestant("BullMQ, Node ×50", NODE, 50),
-    Contestant("BullMQ, Node ×200", NODE, 200),
-    Contestant("BullMQ, Python ×50", (sys.executable, str(HERE / "stock_python_part.py")), 50, 0.1),
-)
+SPEED = ("", "events/s", "least–most", "ours ×", "Redis µs", "× floor", "CPU µs")
+LATENCY = ("", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "Redis µs", "CPU µs")
+FEWEST = 2000
+"""Node needs a second or two until its code is compiled; shorter runs would show little else."""
 
 
-def rows(results: dict[str, list[Figures]], quiet: dict[str, list[Figures]]) -> list[tuple[str, ...]]:
-    ours = median(results[CONTESTANTS[0].name]).rate
-    found: list[tuple[str, ...]] = []
-    for name, figures in results.items():
-        middle, calm = median(figures), median(quiet[name]) if quiet[name] else None
-        found.append(
+@dataclass(frozen=True)
+class Case:
+    """What an event is, to how many it goes, and what its server writes."""
+
+    size: int
+    services: int
+    append_only: bool
+
+    @property
+    def title(self) -> str:
+        keeps = "append-only file, every second" if self.append_only else "no persistence"
+        return f"One {self.size:,}-byte event to {self.services} service{'s'[: self.services > 1]}; {keeps}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant, and how its sender sends."""
+
+    contestant: Contestant
+    live: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.contestant.name}, live" if self.live else self.contestant.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of every contestant in every case."""
+
+    server: str
+    entries: Sequence[Entry]
+    events: int
+    runs: int
+    rates: Sequence[int]
+    latency_seconds: int
+
+    @property
+    def turns(self) -> int:
+        """Runs of one case, with those of the floor."""
+        calm = sum(not entry.live for entry in self.entries) * len(self.rates)
+        return self.runs * (len(self.entries) + 1) + calm
+
+    def load(self, entry: Entry, case: Case) -> Load:
+        events = int(self.events * entry.contestant.share * min(1, SIZE / case.size))
+        services = ALL_SERVICES[: case.services]
+        return Load(max(events, min(self.events, FEWEST)), size=case.size, services=services, live=entry.live)
+
+    def calm_load(self, rate: int, case: Case) -> Load:
+        services = ALL_SERVICES[: case.services]
+        return Load(rate * self.latency_seconds, rate=rate, size=case.size, services=services)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one case: the runs of each entry, what each floor was (µs), and one run at each rate."""
+
+    case: Case
+    runs: dict[Entry, list[Figures]]
+    floors: list[float] = field(default_factory=list)
+    calm: dict[tuple[Entry, int], Figures] = field(default_factory=dict)
+
+    @property
+    def floor(self) -> float:
+        return statistics.median(self.floors)
+
+    def ahead(self, entry: Entry) -> float | None:
+        """How often this entry's events a second go into ours, sent in the same way; None where ours has not run."""
+        ours = self.runs.get(Entry(OURS, entry.live))
+        return median(ours).rate / median(self.runs[entry]).rate if ours else None
+
+    @property
+    def lead(self) -> float:
+        """Ours divided by Node's best."""
+        return min(
+            ratio for entry in self.runs if entry.contestant in NODES and (ratio := self.ahead(entry)) is not None
+        )
+
+
+async def measured(plan: Plan, case: Case, progressed: Callable[[str], None]) -> Result:
+    result = Result(case, {entry: [] for entry in plan.entries})
+    for _ in range(plan.runs):
+        for entry, figures in result.runs.items():
+            async with Server(plan.server, append_only=case.append_only) as server:
+                figures.append(await timed(entry.contestant, server, plan.load(entry, case)))
+            progressed(entry.name)
+        async with Server(plan.server, append_only=case.append_only) as server:
+            events = plan.load(plan.entries[0], case).events
+            result.floors.append(await floor(server, events=events, size=case.size, services=case.services))
+        progressed("floor")
+    for entry in plan.entries:
+        for rate in () if entry.live else plan.rates:
+            async with Server(plan.server, append_only=case.append_only) as server:
+                result.calm[entry, rate] = await timed(entry.contestant, server, plan.calm_load(rate, case))
+            progressed(f"{entry.name}, {rate:,} a second")
+    return result
+
+
+def speed(result: Result) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
+    for entry, figures in result.runs.items():
+        middle, ahead = median(figures), result.ahead(entry)
+        lines.append(
             (
-                name,
+                entry.name,
                 f"{middle.rate:,.0f}",
-                f"{ours / middle.rate:.1f}",
-                f"{middle.server_cpu:.0f}",
-                f"{middle.cpu:.0f}",
-                f"{calm.p50:.1f}" if calm else "–",
-                f"{calm.p99:.1f}" if calm else "–",
+                "–".join(f"{rate:,.0f}" for rate in spread(figures)),
+                f"{ahead:.1f}" if ahead else "–",
+                f"{middle.server_cpu:,.0f}",
+                f"{middle.server_cpu / result.floor:.1f}",
+                f"{middle.cpu:,.0f}",
             )
         )
-    return found
+    return [*lines, ("floor", "", "", "", f"{result.floor:,.0f}", "", "")]
 
 
-def show(console: Console, title: str, lines: Sequence[Sequence[str]]) -> None:
-    """A table in a terminal; elsewhere aligned lines, each whole."""
-    if not console.is_terminal:
-        print(title)
-        for first, *others in (COLUMNS, *lines):
-            print(f"{first:<20}" + "".join(f"{cell:>10}" for cell in others))
-        print(flush=True)
-        return
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
-    )
-    for number, name in enumerate(COLUMNS):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
+def latencies(result: Result) -> list[tuple[str, ...]]:
+    """Rate by rate, so that what is to be compared stands together."""
+    lines: list[tuple[str, ...]] = []
+    for (entry, _), calm in sorted(result.calm.items(), key=lambda item: item[0][1]):
+        times = (f"{each:.1f}" for each in (calm.p50, calm.p99, calm.p999))
+        lines.append((entry.name, f"{calm.rate:,.0f}", *times, f"{calm.server_cpu:,.0f}", f"{calm.cpu:,.0f}"))
+    return lines
+
+
+def as_json(plan: Plan, results: Sequence[Result], *, about: str) -> str:
+    """All figures, each run with its own, and what they were taken with."""
+    what = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": about,
+        "settings": {"runs": plan.runs, "latency_seconds": plan.latency_seconds},
+        "results": [figures(plan, result, entry) for result in results for entry in result.runs],
+    }
+    return json.dumps(what, indent=2, ensure_ascii=False) + "\n"
+
+
+def figures(plan: Plan, result: Result, entry: Entry) -> dict[str, Any]:
+    case, runs = result.case, result.runs[entry]
+    least, most = spread(runs)
+    return {
+        "name": entry.name,
+        "ours": entry.contestant == OURS,
+        "server": "redis",
+        "services": case.services,
+        "bytes": case.size,
+        "append_only": case.append_only,
+        "live": entry.live,
+        "events": plan.load(entry, case).events,
+        "concurrency": entry.contestant.concurrency,
+        **asdict(median(runs)),
+        "least": least,
+        "most": most,
+        "floor": result.floor,
+        "latencies": {rate: asdict(calm) for (one, rate), calm in result.calm.items() if one == entry},
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def options() -> argparse.ArgumentParser:
+    made = parser(__doc__)
+    made.add_argument("--events", type=int, default=20_000)
+    made.add_argument("--runs", type=int, default=3)
+    made.add_argument("--bytes", type=counts, default=[SIZE], help="sizes of the event, such as 400,4096,65536")
+    made.add_argument("--services", type=service_counts, default=[3], help="how many, such as 1,3,10")
+    made.add_argument("--rates", type=counts, default=[100], help="events a second for the latencies: 100,1000")
+    made.add_argument("--latency-seconds", type=int, default=10, help="0 leaves the latencies out")
+    made.add_argument("--live", action="store_true", help="also with senders that send single events")
+    made.add_argument("--persistence", choices=("off", "on", "both"), default="both")
+    made.add_argument("--only", type=chosen, default=tuple(BUSES.values()), help=", ".join(BUSES))
+    made.add_argument("--json", type=Path, help="a file for all figures")
+    made.add_argument("--fail-below", type=float, help="fail where ours is less than so many times Node's best")
+    return made
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--latency-seconds", type=int, default=10, help="0 leaves the latencies out")
-    parser.add_argument("--persistence", choices=("off", "on", "both"), default="both")
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
-    modes = {"off": (False,), "on": (True,), "both": (False, True)}[asked.persistence]
+    wanted = options()
+    told = asked(wanted)
+    if told.fail_below and not (OURS in told.only and set(NODES) & set(told.only)):
+        wanted.error("--fail-below expects ours and one of Node's among --only")
+    entries = [
+        Entry(contestant, live) for live in ([False, True] if told.live else [False]) for contestant in told.only
+    ]
+    rates = told.rates if told.latency_seconds else []
+    plan = Plan(told.server, entries, told.events, told.runs, rates, told.latency_seconds)
+    modes = {"off": (False,), "on": (True,), "both": (False, True)}[told.persistence]
+    cases = [Case(size, count, mode) for mode in modes for count in told.services for size in told.bytes]
+    about = machine(told.server, packages=NODE_PACKAGES)
     console = Console()
-    console.print(machine(asked.server, packages=HERE / "node"), highlight=False, soft_wrap=True)
+    console.print(about, highlight=False, soft_wrap=True)
+    results: list[Result] = []
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(modes) * len(CONTESTANTS) * (asked.runs + (asked.latency_seconds > 0)))
-        for append_only in modes:
-            results: dict[str, list[Figures]] = defaultdict(list)
-            quiet: dict[str, list[Figures]] = defaultdict(list)
-            for run in range(asked.runs + 1):
-                for contestant in CONTESTANTS:
-                    progress.update(task, description=contestant.name)
-                    is_quiet = run == asked.runs
-                    if is_quiet and not asked.latency_seconds:
-                        continue
-                    events = 100 * asked.latency_seconds if is_quiet else int(asked.events * contestant.share)
-                    async with Server(asked.server, append_only=append_only) as server:
-                        figures = await timed(contestant, server, events=events, rate=100 if is_quiet else 0)
-                    (quiet if is_quiet else results)[contestant.name].append(figures)
-                    progress.advance(task)
-            persistence = "append-only file, every second" if append_only else "no persistence"
-            show(console, f"One 400-byte event to three services; {persistence}", rows(results, quiet))
+        task = progress.add_task("", total=len(cases) * plan.turns)
+
+        def progressed(what: str) -> None:
+            progress.update(task, description=what, advance=1)
+
+        for case in cases:
+            results.append(await measured(plan, case, progressed))
+            show(console, case.title, SPEED, speed(results[-1]))
+            if rates:
+                show(
+                    console,
+                    "At so many events a second: latency from send to processor",
+                    LATENCY,
+                    latencies(results[-1]),
+                )
+    if told.json:
+        told.json.write_text(as_json(plan, results, about=about))
+    if told.fail_below:
+        lead = min(result.lead for result in results)
+        print(f"ours is {lead:.2f} × Node's best; {told.fail_below} is expected")
+        raise SystemExit(lead < told.fail_below)
 
 
 if __name__ == "__main__":

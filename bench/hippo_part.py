@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
-import time
+from collections.abc import Sequence
 from enum import auto
 from typing import Any
 
 import uvloop
 
+from bench.part import Tally, Task, say
 from hippo_messenger import (
     Catalogue,
     HippoBroker,
@@ -53,30 +53,21 @@ BENCH_CATALOGUE = Catalogue(
 )
 
 
-def say(what: dict[str, Any]) -> None:
-    print(json.dumps(what), flush=True)
-
-
 async def sender() -> None:
     async with HippoMessenger(
         service_name=BenchService.ORDER, redis_connection=URL, settings=SETTINGS, catalogue=BENCH_CATALOGUE
     ) as messenger:
         await messenger.connection.open()
         say({"ready": True})
-        data = json.loads(await asyncio.to_thread(sys.stdin.readline))["data"]
+        task = await Task.told(events=TOTAL, rate=float(RATE))
 
-        def event() -> OrderSuccess:
-            return OrderSuccess.model_validate(data | {"sentAt": time.time() * 1000})
+        async def one(data: dict[str, Any]) -> None:
+            await messenger.send(OrderSuccess.model_validate(data))
 
-        start = time.monotonic()
-        if float(RATE):
-            for number in range(TOTAL):
-                await asyncio.sleep(max(0.0, start + number / float(RATE) - time.monotonic()))
-                await messenger.send(event())
-        else:
-            for first in range(0, TOTAL, 200):
-                await messenger.send_many([event() for _ in range(first, min(first + 200, TOTAL))])
-        say({"done": TOTAL})
+        async def many(data: Sequence[dict[str, Any]]) -> None:
+            await messenger.send_many([OrderSuccess.model_validate(each) for each in data])
+
+        await task.deliver(one, many)
         await asyncio.Event().wait()  # until its CPU time is read
 
 
@@ -94,15 +85,12 @@ async def service() -> None:
         settings=SETTINGS,
         catalogue=BENCH_CATALOGUE,
     )
-    latencies: list[float] = []
+    tally = Tally(TOTAL)
     worker = HippoWorker(messenger=messenger, concurrency=int(CONCURRENCY))
 
     @worker.on(OrderSuccess)
     async def process(job: HippoJob[OrderSuccess]) -> None:
-        sent_at = (job.data.model_extra or {})["sentAt"]
-        latencies.append(time.time() * 1000 - sent_at)
-        if len(latencies) == TOTAL:
-            say({"done": TOTAL, "latencies": latencies})
+        await tally.process(job.data.model_extra or {})
 
     async with messenger:
         await messenger.register(wait=True, timeout=30)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
-import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -15,15 +14,12 @@ import redis.asyncio
 import uvloop
 from bullmq import Queue, Worker
 
+from bench.part import Tally, Task, say
 from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 
 ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
 TOTAL = int(EVENTS)
 KEEP = {"removeOnComplete": {"age": 3600, "count": 1000}}
-
-
-def say(what: dict[str, Any]) -> None:
-    print(json.dumps(what), flush=True)
 
 
 def options() -> dict[str, Any]:
@@ -32,7 +28,6 @@ def options() -> dict[str, Any]:
 
 def job(data: dict[str, Any]) -> dict[str, Any]:
     event_id = str(uuid4())
-    data = data | {"sentAt": time.time() * 1000}
     time_sent = datetime.now(UTC).isoformat()
     event = {"specversion": "1.0", "id": event_id, "source": "order", "type": "ORDER_SUCCESS", "time": time_sent}
     return {"name": "ORDER_SUCCESS", "data": event | {"data": data}, "opts": {"jobId": event_id, "attempts": 1, **KEEP}}
@@ -41,17 +36,16 @@ def job(data: dict[str, Any]) -> dict[str, Any]:
 async def sender() -> None:
     queue = Queue("broker", options())
     say({"ready": True})
-    data = json.loads(await asyncio.to_thread(sys.stdin.readline))["data"]
-    start = time.monotonic()
-    if float(RATE):
-        for number in range(TOTAL):
-            await asyncio.sleep(max(0.0, start + number / float(RATE) - time.monotonic()))
-            made = job(data)
-            await queue.add(made["name"], made["data"], made["opts"])
-    else:
-        for first in range(0, TOTAL, 200):
-            await queue.addBulk([job(data) for _ in range(first, min(first + 200, TOTAL))])
-    say({"done": TOTAL})
+    task = await Task.told(events=TOTAL, rate=float(RATE))
+
+    async def one(data: dict[str, Any]) -> None:
+        made = job(data)
+        await queue.add(made["name"], made["data"], made["opts"])
+
+    async def many(data: Sequence[dict[str, Any]]) -> None:
+        await queue.addBulk(list(map(job, data)))
+
+    await task.deliver(one, many)
 
 
 async def router() -> None:
@@ -68,13 +62,11 @@ async def router() -> None:
 
 
 async def service() -> None:
-    latencies: list[float] = []
+    tally = Tally(TOTAL)
 
     async def process(job: Any, token: str) -> None:
         OrderSuccess.model_validate(job.data["data"])
-        latencies.append(time.time() * 1000 - job.data["data"]["sentAt"])
-        if len(latencies) == TOTAL:
-            say({"done": TOTAL, "latencies": latencies})
+        await tally.process(job.data["data"])
 
     Worker(NAME[0], process, {**options(), "concurrency": int(CONCURRENCY)})
     say({"ready": True})

@@ -1,5 +1,7 @@
 // One part of a bus of stock BullMQ: `sender`, `router` or `service`. Told by its arguments and one line on stdin.
 import { randomUUID } from 'node:crypto';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue, Worker } from 'bullmq';
 import IORedis from 'ioredis';
 import { z } from 'zod';
@@ -24,31 +26,45 @@ const Event = z.looseObject({
 });
 
 const say = (what) => process.stdout.write(JSON.stringify(what) + '\n');
-const told = () => new Promise((resolve) => process.stdin.once('data', resolve));
+const told = async () => {
+  for await (const line of createInterface({ input: process.stdin })) return JSON.parse(line);
+};
 
 const roles = {
   async sender() {
     const queue = new Queue('broker', { connection: connect(), prefix });
     await queue.waitUntilReady();
     say({ ready: true });
-    const lines = JSON.parse(await told()).data;
-    const job = () => {
+    const { data: fixed, live, slowEvery, slowMs } = await told();
+    const job = (number) => {
       const id = randomUUID();
-      const data = { ...lines, sentAt: Date.now() };
+      const slow = slowEvery && number % slowEvery === 0 ? { sleepMs: slowMs } : {};
+      const data = { ...fixed, sentAt: Date.now(), ...slow };
       const event = { specversion: '1.0', id, source: 'order', type: 'ORDER_SUCCESS', time: new Date().toISOString(), data };
       return { name: 'ORDER_SUCCESS', data: event, opts: { jobId: id, attempts: 1, ...keep } };
     };
+    const send = (number) => {
+      const { name, data, opts } = job(number);
+      return queue.add(name, data, opts);
+    };
     if (Number(rate)) {
       const start = Date.now();
+      const sends = [];
       for (let number = 0; number < total; number++) {
-        await new Promise((resolve) => setTimeout(resolve, Math.max(0, start + (number * 1000) / rate - Date.now())));
-        const { name, data, opts } = job();
-        await queue.add(name, data, opts);
+        const early = start + (number * 1000) / rate - Date.now();
+        if (early > 0) await sleep(early);
+        sends.push(send(number));
       }
+      await Promise.all(sends);
+    } else if (live) {
+      const sendInTurn = async (first) => {
+        for (let number = first; number < total; number += live) await send(number);
+      };
+      await Promise.all(Array.from({ length: live }, (_, first) => sendInTurn(first)));
     } else {
       for (let first = 0; first < total; first += 200) {
         const count = Math.min(200, total - first);
-        await queue.addBulk(Array.from({ length: count }, job));
+        await queue.addBulk(Array.from({ length: count }, (_, at) => job(first + at)));
       }
     }
     say({ done: total });
@@ -70,12 +86,14 @@ const roles = {
   },
   async service() {
     const latencies = [];
+    let processed = 0;
     const worker = new Worker(
       name,
       async (job) => {
         const event = Event.parse(job.data);
-        latencies.push(Date.now() - event.data.sentAt);
-        if (latencies.length === total) say({ done: total, latencies });
+        if (event.data.sleepMs) await sleep(event.data.sleepMs);
+        else latencies.push(Date.now() - event.data.sentAt);
+        if (++processed === total) say({ done: total, latencies });
       },
       { connection: connect(), prefix, concurrency: Number(concurrency) },
     );

@@ -29,7 +29,8 @@ from typing import IO
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.contest import ALL_SERVICES, ROOT, Figures, timed
+from bench.contest import ALL_SERVICES, ROOT, Figures, Load, timed
+from bench.options import service_counts
 from bench.peers.contenders import CONTENDERS, Contender, Machine
 from bench.peers.report import Outcome, show, write
 from bench.peers.servers import rabbit_version
@@ -109,9 +110,7 @@ async def run(machine: Machine, contender: Contender, services: Sequence[str], *
                 return await timed(
                     contender.contestant,
                     server,
-                    events=events,
-                    rate=rate,
-                    services=services,
+                    Load(events=events, rate=rate, services=services),
                     limit=LIMIT,
                     errors=errors,
                 )
@@ -148,21 +147,13 @@ def chosen(words: str) -> Sequence[Contender]:
         raise argparse.ArgumentTypeError(f"expected some of {', '.join(by_key)}, got {error}") from None
 
 
-def counts(words: str) -> Sequence[int]:
-    """Numbers of services, separated by commas."""
-    numbers = [int(word) for word in words.split(",")]
-    if not all(1 <= number <= len(ALL_SERVICES) for number in numbers):
-        raise argparse.ArgumentTypeError(f"expected numbers from 1 to {len(ALL_SERVICES)}, got {words}")
-    return numbers
-
-
 async def main() -> None:
     parser = argparse.ArgumentParser(
         prog="bench.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--services", type=counts, default=[3], help="how many, such as 1,3,10")
+    parser.add_argument("--services", type=service_counts, default=[3], help="how many, such as 1,3,10")
     parser.add_argument("--latency-seconds", type=int, default=10, help="0 leaves the latencies out")
     parser.add_argument("--persistence", choices=("on", "off"), default="on", help="of Redis: each second, or none")
     parser.add_argument("--only", type=chosen, default=CONTENDERS, help=", ".join(one.key for one in CONTENDERS))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from bench import buses
 from bench.contest import ROOT, Contestant, ContestServer
 from bench.peers.servers import NatsServer, RabbitServer, free_port, rabbit_program
 from bench.server import Server
@@ -80,10 +80,10 @@ def in_python(name: str, module: str, *, concurrency: int = 50, share: float = 1
     return Contestant(name, program, concurrency, share, has_router=False)
 
 
-OURS = Contender(Contestant("ours", (sys.executable, str(ROOT / "bench" / "hippo_part.py")), 200), "ours")
+OURS = Contender(buses.OURS, "ours")
 CONTENDERS = (
     OURS,
-    Contender(Contestant("BullMQ, Node", ("node", str(ROOT / "bench" / "node" / "part.mjs")), 50), "bullmq"),
+    Contender(replace(buses.NODES[0], name="BullMQ, Node"), "bullmq"),
     Contender(in_python("FastStream, Redis", "faststream_redis", share=0.5), "faststream-redis"),
     Contender(in_python("FastStream, RabbitMQ", "faststream_rabbit", share=0.5), "faststream-rabbit", "rabbitmq"),
     Contender(in_python("FastStream, NATS", "faststream_nats", share=0.5), "faststream-nats", "nats"),

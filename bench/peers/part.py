@@ -8,8 +8,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from bench.part import say
 from bench.peers.order import Order
 
 __all__ = ["Part", "Tally", "at_once", "deliver", "say"]
@@ -46,10 +46,6 @@ class Tally:
         self.latencies.append(time.time() * 1000 - order.sent_at)
         if len(self.latencies) == self.expected:
             say({"done": self.expected, "latencies": self.latencies})
-
-
-def say(what: dict[str, Any]) -> None:
-    print(json.dumps(what), flush=True)
 
 
 async def deliver(part: Part, send: Callable[[Sequence[Order]], Awaitable[object]]) -> None:

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import Figures, median
+from bench.contest import Figures, median, spread
 from bench.peers.contenders import OURS, Contender
 
 __all__ = ["Outcome", "show", "write"]
@@ -40,8 +40,7 @@ class Outcome:
     @property
     def spread(self) -> tuple[float, float]:
         """The least and the most events a second."""
-        rates = [run.rate for run in self.runs]
-        return min(rates), max(rates)
+        return spread(self.runs)
 
 
 def show(console: Console, title: str, outcomes: Sequence[Outcome]) -> None:

@@ -1,0 +1,35 @@
+"""The buses that are timed beside each other: this package's, and those of stock BullMQ. Their names end in stock
+BullMQ's concurrency.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.contest import ROOT, Contestant
+
+__all__ = ["BUSES", "NODES", "NODE_PACKAGES", "OURS", "chosen"]
+
+NODE_PACKAGES = ROOT / "bench" / "node"
+
+
+def node(concurrency: int) -> Contestant:
+    return Contestant(f"BullMQ, Node ×{concurrency}", ("node", str(Path(NODE_PACKAGES, "part.mjs"))), concurrency)
+
+
+OURS = Contestant("ours", (sys.executable, "-m", "bench.hippo_part"), 200)
+NODES = (node(50), node(200))
+STOCK_PYTHON = Contestant("BullMQ, Python ×50", (sys.executable, "-m", "bench.stock_python_part"), 50, 0.1)
+BUSES = {"ours": OURS, "node-50": NODES[0], "node-200": NODES[1], "python-50": STOCK_PYTHON}
+"""By what `--only` calls them."""
+
+
+def chosen(words: str) -> Sequence[Contestant]:
+    """The buses of these names, separated by commas, in their usual order."""
+    names = words.split(",")
+    if unknown := [name for name in names if name not in BUSES]:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(BUSES)}, got {', '.join(unknown)}")
+    return [bus for name, bus in BUSES.items() if name in names]

@@ -1,0 +1,91 @@
+"""What the parts of this package and of stock BullMQ in Python do alike; see contest.py and node/part.mjs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Tally", "Task", "say"]
+
+BULK = 200
+"""Events a call, where many are sent at once."""
+
+
+def say(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a sender is told to send, and how."""
+
+    events: int
+    rate: float
+    data: dict[str, Any]
+    live: int
+    """So many tasks send one event after the other each; 0 sends many at once."""
+    slow_every: int
+    """One event in so many makes its processor sleep; 0 none."""
+    slow_ms: int
+
+    @classmethod
+    async def told(cls, *, events: int, rate: float) -> Task:
+        """By the line that a sender reads once it has said that it is ready."""
+        line = json.loads(await asyncio.to_thread(sys.stdin.readline))
+        return cls(events, rate, line["data"], line["live"], line["slowEvery"], line["slowMs"])
+
+    def made(self, number: int) -> dict[str, Any]:
+        """The data of the event with this number, sent now."""
+        slow = self.slow_every and number % self.slow_every == 0
+        return self.data | {"sentAt": time.time() * 1000} | ({"sleepMs": self.slow_ms} if slow else {})
+
+    async def deliver(
+        self,
+        one: Callable[[dict[str, Any]], Awaitable[object]],
+        many: Callable[[Sequence[dict[str, Any]]], Awaitable[object]],
+    ) -> None:
+        """All of them: at their rate whether or not earlier ones have arrived, live, or many at once."""
+
+        async def send(number: int) -> None:
+            await one(self.made(number))
+
+        async def send_in_turn(first: int) -> None:
+            for number in range(first, self.events, self.live):
+                await send(number)
+
+        if self.rate:
+            start = time.monotonic()
+            async with asyncio.TaskGroup() as sends:
+                for number in range(self.events):
+                    await asyncio.sleep(max(0.0, start + number / self.rate - time.monotonic()))
+                    sends.create_task(send(number))
+        elif self.live:
+            await asyncio.gather(*map(send_in_turn, range(self.live)))
+        else:
+            for first in range(0, self.events, BULK):
+                await many([self.made(number) for number in range(first, min(first + BULK, self.events))])
+        say({"done": self.events})
+
+
+@dataclass
+class Tally:
+    """What a service has processed so far, and how long (ms) each took to come, but for those that slept."""
+
+    expected: int
+    processed: int = 0
+    latencies: list[float] = field(default_factory=list)
+
+    async def process(self, data: dict[str, Any]) -> None:
+        """One event, by what its sender wrote into its data; says so when it was the last."""
+        if "sleepMs" in data:
+            await asyncio.sleep(data["sleepMs"] / 1000)
+        else:
+            self.latencies.append(time.time() * 1000 - data["sentAt"])
+        self.processed += 1
+        if self.processed == self.expected:
+            say({"done": self.expected, "latencies": self.latencies})
