@@ -111,7 +111,7 @@ class HippoBroker:
         self._supervision = Supervision("message broker", observer=self._observer)
         self._pulse = Pulse(limit=2 * self._settings.block_timeout)
         self._wait_again = Backoff(first=0.05, longest=0.8)
-        self._stopping = asyncio.Event()
+        self._stopping = False
         self._idle: asyncio.Timeout | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -122,7 +122,7 @@ class HippoBroker:
         if self._supervision.fault is not None:
             stopped = str(self._supervision.fault)
         elif not self._tasks:
-            stopped = "it was stopped" if self._stopping.is_set() else "it was not started yet"
+            stopped = "it was stopped" if self._stopping else "it was not started yet"
         return self._pulse.health(stopped=stopped, redis_ok=self._connection.answers)
 
     async def start(self) -> None:
@@ -131,7 +131,7 @@ class HippoBroker:
         Raises:
             RedisError: Redis can't be used; nothing was started.
         """
-        if self._stopping.is_set():
+        if self._stopping:
             raise MessengerClosedError("expected a broker that was not stopped yet; make a new one")
         await self._connection.open()
         await self._registrar.load()
@@ -163,7 +163,7 @@ class HippoBroker:
 
     async def stop(self) -> None:
         """Finish the batch in hand and close what this broker opened; may be called again."""
-        self._stopping.set()
+        self._stopping = True
         if self._idle is not None:
             self._idle.reschedule(asyncio.get_running_loop().time())
         if self._tasks:
@@ -199,7 +199,7 @@ class HippoBroker:
         await self._handle_left()
         hand: deque[QueuedJob] = deque()
         taken = Taken()
-        while not self._stopping.is_set():
+        while not self._stopping:
             if hand:
                 taken = await self._route_in_hand(hand)
             else:
@@ -235,6 +235,8 @@ class HippoBroker:
             self._upkeep.hold(taken)
             if taken.jobs:
                 return taken
+        if self._stopping:  # asked while that was under way; nobody would end the wait
+            return Taken()
         timeout = min(self._settings.block_timeout, taken.limited_for or self._settings.block_timeout)
         if taken.due_in is not None:
             timeout = min(timeout, taken.due_in)
@@ -290,7 +292,7 @@ class HippoBroker:
             if taken.jobs:
                 hand += await self._events_among(taken.jobs)
                 taken = Taken()
-            if self._stopping.is_set():
+            if self._stopping:
                 hand.extendleft(event.job for event in reversed(following))
                 break
             events = following or await self._read_some(hand)
@@ -302,18 +304,22 @@ class HippoBroker:
         return 0 if is_laden else max(self._settings.broker_batch - len(hand), 0)
 
     async def _read_some(self, jobs: deque[QueuedJob]) -> list[ReceivedEvent]:
-        """The events of the first jobs, about as many as one call may route; what is none is settled."""
+        """The events of the first jobs, about as many as one call may route; what is none is settled.
+
+        An event is taken to have as many listeners as the one before it: one too many would be a call of its own.
+        """
         events: list[ReceivedEvent] = []
         outcomes: list[Outcome] = []
-        deliveries = 0
+        deliveries = latest = 0
         most = -(-self._settings.broker_batch // 2)  # so that there is something left to read while they are routed
-        while jobs and len(events) < most and deliveries < self._settings.broker_batch_deliveries:
+        while jobs and len(events) < most and deliveries + latest <= self._settings.broker_batch_deliveries:
             decided = self._intake.read(jobs.popleft(), self._registrar.known)
             if isinstance(decided, ReceivedEvent) and decided.envelope.expires is not None:
                 decided = await self._unless_expired(decided, decided.envelope.expires)
             if isinstance(decided, ReceivedEvent):
                 events.append(decided)
-                deliveries += max(len(self._registrar.known.listeners(decided.envelope.type)), 1)
+                latest = max(len(self._registrar.known.listeners(decided.envelope.type)), 1)
+                deliveries += latest
             else:
                 outcomes.append(decided)
         await self._settle(outcomes)

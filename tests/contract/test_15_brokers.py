@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from decimal import Decimal
 
 import pytest
 
+import hippo_messenger.broker
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing.proxy import CrashPoint
 from tests.contract.bus import Bus
 from tests.contract.processes import Fleet
+from tests.eventually import eventually
+from tests.proxy import FlakyProxy
 
 LISTENERS = (HippoService.ACCOUNT, HippoService.BILLING)
 EVENTS = 1000
@@ -113,3 +118,24 @@ async def test_with_the_usual_locks_what_a_killed_broker_held_is_routed_by_anoth
     await fleet.broker(usual)
 
     await each_arrived_once(bus, ids)
+
+
+async def test_a_broker_that_is_stopped_while_it_takes_does_not_wait_for_events_first(
+    bus: Bus, proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against a stop that comes before the wait it is to end: it would last until the next event."""
+    hour = 3600.0
+    monkeypatch.setattr(hippo_messenger.broker, "_STOP_TIME", hour)
+    stops: list[asyncio.Task[None]] = []
+    broker = await bus.broker(url=proxy.url, settings=bus.settings.model_copy(update={"block_timeout": hour}))
+    marker = bus.queue("broker").marker
+
+    async def is_idle() -> None:
+        assert not await bus.redis.exists(marker)
+
+    await eventually(is_idle)
+    sprung = proxy.trap(CrashPoint.parse("before take"), lambda: stops.append(asyncio.ensure_future(broker.stop())))
+    await bus.redis.zadd(marker, {"0": 0})  # it looks, and finds nothing
+    await sprung.wait()
+    async with asyncio.timeout(60):
+        await stops[0]

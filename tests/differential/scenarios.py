@@ -321,6 +321,19 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         Flow(FIRST, Job("parent", delay=MINUTE), _child("a"), _child("b")),
         *TWO_DONE,
     ),
+    # How many fields a job has says whether it is anybody's child; that must be asked when it ends.
+    "complete a job that became a child while it ran": (
+        Add(A),
+        Take(),
+        Flow(FIRST, PARENT, _child("a")),
+        Settle(completed(a)),
+    ),
+    "complete a job of a named worker that became a child while it ran": (
+        Add(A),
+        Take(worker="worker-1"),
+        Flow(FIRST, PARENT, _child("a")),
+        Settle(completed(a)),
+    ),
     "complete children and keep none": (
         Flow(FIRST, PARENT, _child("a"), _child("b")),
         Take(2),

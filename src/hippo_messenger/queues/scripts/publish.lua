@@ -24,7 +24,8 @@ local function read_jobs_to_add()
     for place = at + 7, last, 3 do
       local id = ARGV[place]
       jobs[#jobs + 1] = {id = id, key = id ~= '' and queue.base .. id, name = name, data = ARGV[place + 1], opts = opts,
-        delay = delay, priority = priority, push = push, copy_opts = copy_opts ~= '' and copy_opts, digest = ARGV[place + 2], reason = false}
+        delay = delay, priority = priority, push = push, copy_opts = copy_opts ~= '' and copy_opts,
+        digest = ARGV[place + 2], reason = false}
     end
     at = last + 1
   end

@@ -61,8 +61,8 @@ for place = 1, tonumber(argument()) do
   sets[place] = set
 end
 
--- First everything is read: what is ours, and what it says. Nothing is written yet. Each event has room for what is found
--- out about it: a table that grows is made anew, at 17 fields for the last time.
+-- First everything is read: what is ours, and what it says. Nothing is written yet. Each event has room from the start for
+-- what is found out about it, since Lua makes a table anew when it grows.
 local function read_run(events)
   local set, token, extra, number = sets[tonumber(argument())], argument(), argument(), tonumber(argument())
   local run, base = {set = set, extra = extra}, broker.base

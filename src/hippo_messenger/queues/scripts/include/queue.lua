@@ -69,23 +69,23 @@ local function counter_misfit(key)
   return key .. ' holds ' .. string.sub(count, 1, 40) .. ', expected a counter'
 end
 
--- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
-local function queue_misfit(queue)
-  for name, wanted in pairs(USUAL_TYPES) do
+local function first_misfit(queue, types)
+  for name, wanted in pairs(types) do
     local found = misfit(queue[name], wanted)
     if found then return found end
   end
-  local found = counter_misfit(queue.id)
+  return nil
+end
+
+-- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
+local function queue_misfit(queue)
+  local found = first_misfit(queue, USUAL_TYPES) or counter_misfit(queue.id)
   if found then return found end
   -- What seldom stands is asked for at once; where one of them is out of reach, each is asked for what it is.
   if rpcall('EXISTS', queue.prioritized, queue.delayed, queue.stalled, queue.paused, queue.pc, queue.limiter) == 0 then
     return nil
   end
-  for name, wanted in pairs(RARE_TYPES) do
-    found = misfit(queue[name], wanted)
-    if found then return found end
-  end
-  return counter_misfit(queue.pc) or counter_misfit(queue.limiter)
+  return first_misfit(queue, RARE_TYPES) or counter_misfit(queue.pc) or counter_misfit(queue.limiter)
 end
 
 local function layout_key() return string.match(KEYS[1], '^[^:]*:') .. 'layout' end

@@ -148,8 +148,8 @@ local function start_jobs(queue, meta, now, order, batch)
 end
 
 -- order: token, lock (ms), count, max_bytes, worker (its name or ''), again (true: a repeat of a call without reply)
--- Result: {for each job id, name, data, options, timestamp and `history`, broken ids, ms until the next delayed job or -1, ms until the rate limit ends,
--- 1 if more wait}
+-- Result: {for each job: id, name, data, options, timestamp and `history`; broken ids; ms until the next delayed job or
+-- -1; ms until the rate limit ends; 1 if more wait}
 local function take(queue, meta, now, order)
   local batch = {room = 0, left = math.huge, max_bytes = order.max_bytes, count = 0, bytes = 0, ids = {},
     keys = {}, list = {}, broken = {}, torn = {}}
