@@ -1,13 +1,15 @@
-"""What a long backlog costs: memory of broker and worker, and how fast they go beside an empty queue.
+"""What a long backlog costs: memory of broker and worker, and how fast they go beside short queues.
 
     make bench-backlog                                      # a million waiting events
     make bench-backlog ARGS="--waiting 200000 --bytes 400"
 
-Two servers side by side: on one all events wait, first for the broker and then for the worker; on the other no more
-than the speed is taken of. Broker and worker are processes of their own. Turn by turn each takes some events of the
-short and of the long queue, so that an hour in which the machine is slower is one for both; the table has medians:
-events a second, and the processor time of Redis' main thread. Then they take what is left, and their memory is that at
-its most. At the end a backlog of the largest events.
+Broker and worker are processes of their own. Turn by turn each takes some events of the long queue, and of short queues
+beside it: one on the same server that was written before the long one, one on the same server that was written just now,
+and one that was written just now on a server that holds nothing else. So the length of a queue, the age of its events and
+what else Redis holds are told apart: what is in no cache of the processor any more costs more, whatever queue it is in.
+Turns alternate, so that an hour in which the machine is slower is one for all; the table has medians: events a second,
+the processor time of Redis' main thread an event, and how the long queue compares. Then the processes take what is left,
+and their memory is that at its most. At the end a backlog of the largest events.
 """
 
 from __future__ import annotations
@@ -16,22 +18,21 @@ import argparse
 import asyncio
 import os
 import shutil
-import statistics
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from statistics import median
 from typing import Any
 
 import redis.asyncio
 import uvloop
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from bench.options import show
 from bench.process import megabytes, until_terminated
 from bench.server import Server, machine
 from hippo_messenger import (
@@ -46,10 +47,9 @@ from hippo_messenger import (
 )
 from hippo_messenger.queues.layout import Layout
 
-SETTINGS = Settings(prefix="{bench}", completed_count=1000)
-LAYOUT = Layout(SETTINGS.prefix)
 LARGEST = 1024 * 1024
 QUEUES = {"broker": "broker", "worker": "shipping"}
+LONG, OLD, NEW, ALONE = "long", "old", "new", "alone"
 
 
 @dataclass(frozen=True)
@@ -72,52 +72,81 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Result:
-    """Of one role: its turns at the short and at the long queue, and its memory (MB) at its most."""
+class Place:
+    """Where a system of its own is: a server, and the prefix of its keys."""
 
-    short: Sequence[Passed]
-    long: Sequence[Passed]
+    url: str
+    name: str
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(prefix=f"{{{self.name}}}", completed_count=1000)
+
+    def waiting(self, role: str) -> str:
+        """The key of what waits for a role."""
+        return Layout(self.settings.prefix).queue(QUEUES[role]).base + "wait"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one role: its turns at each kind of queue, and its memory (MB) at its most."""
+
+    turns: Mapping[str, Sequence[Passed]]
     memory: float
 
 
 async def measured(program: str, case: Case) -> dict[str, Result]:
     """Of broker and worker."""
-    results: dict[str, Result] = {}
     async with Server(program, append_only=False) as full, Server(program, append_only=False) as empty:
-        for server in (full, empty):
-            await register(server.url)
-        await send(full.url, case.waiting + case.runs * case.measured, case.size)
-        for role in QUEUES:
-            short, long = [], []
-            for _ in range(case.runs):
-                await send(empty.url, case.measured, case.size)
-                if role == "worker":
-                    await drained("broker", empty.url)
-                short.append(await turn(role, empty.url, events=case.measured))
-                for other in QUEUES:  # also what the turn has put back
-                    await drained(other, empty.url)
-                long.append(await turn(role, full.url, events=case.measured))
-            results[role] = Result(short, long, await drained(role, full.url))
-    return results
+        long, new, alone = Place(full.url, "long"), Place(full.url, "new"), Place(empty.url, "alone")
+        old = {role: [Place(full.url, f"{role}-{turn}") for turn in range(case.runs)] for role in QUEUES}
+        for place in (long, new, alone, *old["broker"], *old["worker"]):
+            await register(place)
+        for place in (*old["broker"], *old["worker"]):
+            await send(place, case.measured, case.size)
+        for place in old["worker"]:
+            await drained("broker", place)
+        await send(long, case.waiting + case.runs * case.measured, case.size)
+        return {role: await compared(role, case, long=long, old=old[role], new=new, alone=alone) for role in QUEUES}
 
 
-async def register(url: str) -> None:
+async def compared(role: str, case: Case, *, long: Place, old: Sequence[Place], new: Place, alone: Place) -> Result:
+    """The turns of one role; it leaves nothing in the long queue."""
+    turns: dict[str, list[Passed]] = {LONG: [], OLD: [], NEW: [], ALONE: []}
+    for place in old:
+        for kind, at in ((OLD, place), (NEW, new), (LONG, long), (ALONE, alone)):
+            if kind in (NEW, ALONE):
+                await write_anew(role, case, at)
+            turns[kind].append(await turn(role, at, events=case.measured))
+    return Result(turns, await drained(role, long))
+
+
+async def write_anew(role: str, case: Case, place: Place) -> None:
+    """As many events as a turn takes, in queues that are empty otherwise."""
+    for left_over in QUEUES:  # what the turn before has put back
+        await drained(left_over, place)
+    await send(place, case.measured, case.size)
+    if role == "worker":
+        await drained("broker", place)
+
+
+async def register(place: Place) -> None:
     shipping = HippoMessenger(
         service_name=HippoService.SHIPPING,
         listens_to=[HippoEvent.ORDER_SUCCESS],
-        redis_connection=url,
-        settings=SETTINGS,
+        redis_connection=place.url,
+        settings=place.settings,
     )
-    async with running("broker", url), shipping:
+    async with running("broker", place), shipping:
         await shipping.register(wait=True, timeout=60)
 
 
-async def turn(role: str, url: str, *, events: int) -> Passed:
+async def turn(role: str, place: Place, *, events: int) -> Passed:
     """A process takes so many events off its queue, and is stopped."""
-    key = LAYOUT.queue(QUEUES[role]).base + "wait"
-    async with watching(url) as watcher:
+    key = place.waiting(role)
+    async with watching(place.url) as watcher:
         waiting = await watcher.llen(key)
-        async with running(role, url):
+        async with running(role, place):
             await left(watcher, key, waiting - 1)  # it is up
             before, began, spent = await watcher.llen(key), time.monotonic(), await processor_seconds(watcher)
             await left(watcher, key, waiting - events)
@@ -125,12 +154,12 @@ async def turn(role: str, url: str, *, events: int) -> Passed:
             return Passed(taken, seconds, await processor_seconds(watcher) - spent)
 
 
-async def drained(role: str, url: str) -> float:
+async def drained(role: str, place: Place) -> float:
     """The most memory (MB) of a process that has taken all that waits for it."""
-    queue = LAYOUT.queue(QUEUES[role])
-    async with watching(url) as watcher, running(role, url) as process:
-        await left(watcher, queue.base + "wait", 0)
-        while await watcher.exists(queue.base + "active"):
+    key = place.waiting(role)
+    async with watching(place.url) as watcher, running(role, place) as process:
+        await left(watcher, key, 0)
+        while await watcher.exists(key.removesuffix("wait") + "active"):
             await asyncio.sleep(0.05)
         return megabytes(process.pid, "VmHWM")
 
@@ -143,18 +172,20 @@ async def watching(url: str) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def running(role: str, url: str) -> AsyncIterator[Process]:
+async def running(role: str, place: Place) -> AsyncIterator[Process]:
     """A process of this program in a role, until the end of the block."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.backlog", role, url, stdout=DEVNULL)
+    words = ("-m", "bench.backlog", role, place.url, place.name)
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=DEVNULL)
     yield process
     process.terminate()
     await process.wait()
 
 
-async def send(url: str, count: int, size: int) -> None:
+async def send(place: Place, count: int, size: int) -> None:
     order = OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com")
     order = order.model_copy(update={"order_id": "O" * max(size - 250, 8)})
-    async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=url, settings=SETTINGS) as messenger:
+    sender = HippoMessenger(service_name=HippoService.ORDER, redis_connection=place.url, settings=place.settings)
+    async with sender as messenger:
         for first in range(0, count, 1000):
             await messenger.send_many([order] * min(1000, count - first))
 
@@ -170,16 +201,17 @@ async def processor_seconds(watcher: Any) -> float:
     return float(info["used_cpu_user_main_thread"]) + float(info["used_cpu_sys_main_thread"])
 
 
-async def broker(url: str) -> None:
-    async with HippoBroker(redis_connection=url, settings=SETTINGS):
+async def broker(place: Place) -> None:
+    async with HippoBroker(redis_connection=place.url, settings=place.settings):
         await until_terminated()
 
 
-async def worker(url: str) -> None:
+async def worker(place: Place) -> None:
     async def process(job: HippoJob[Any]) -> None:
         """Done."""
 
-    messenger = HippoMessenger(service_name=HippoService.SHIPPING, redis_connection=url, settings=SETTINGS)
+    service = HippoService.SHIPPING
+    messenger = HippoMessenger(service_name=service, redis_connection=place.url, settings=place.settings)
     async with messenger, HippoWorker(messenger=messenger, processor=process, concurrency=50):
         await until_terminated()
 
@@ -195,43 +227,44 @@ async def main() -> None:
     asked = parser.parse_args()
     if not asked.server:
         raise SystemExit("no redis-server on PATH; name one with --server")
-    Console().print(machine(asked.server), highlight=False, soft_wrap=True)
-    table = Table(
-        title="A backlog, and an empty queue beside it",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for title in ("waiting", "bytes", "process", "events/s", "(empty)", "Redis µs", "(empty)", "more", "MB"):
-        table.add_column(title, justify="left" if title == "process" else "right")
+    console = Console()
+    console.print(machine(asked.server), highlight=False, soft_wrap=True)
     cases = [Case(asked.waiting, asked.bytes, min(asked.measured, asked.waiting), asked.runs)]
     cases += [Case(asked.large, LARGEST - 1024, 0, 0)] if asked.large else []
+    columns = ("process", "events/s", "long queue", "Redis µs", "long queue", "MB")
     for case in cases:
-        for role, result in (await measured(asked.server, case)).items():
-            table.add_row(f"{case.waiting:,}", f"{case.size:,}", role, *speed(result), f"{result.memory:.0f}")
-    Console().print(table)
+        results = await measured(asked.server, case)
+        lines = [line for role, result in results.items() for line in lines_of(role, case, result)]
+        show(console, f"{case.waiting:,} waiting events of {case.size:,} bytes", columns, lines)
 
 
-def speed(result: Result) -> Sequence[str]:
-    """Events a second, Redis' time an event, and how much more that is than with an empty queue."""
-    if not result.long:
-        return [""] * 5
-    rates = [statistics.median(one.events / one.seconds for one in turns) for turns in (result.long, result.short)]
-    costs = [
-        statistics.median(1e6 * one.redis_seconds / one.events for one in turns)
-        for turns in (result.long, result.short)
+def lines_of(role: str, case: Case, result: Result) -> Sequence[Sequence[str]]:
+    """Events a second and Redis' time an event, and by how much those of the long queue differ."""
+    if not result.turns[LONG]:
+        return [(role, "", "", "", "", f"{result.memory:.0f}")]
+    rates = {kind: median(one.events / one.seconds for one in turns) for kind, turns in result.turns.items()}
+    costs = {
+        kind: median(1e6 * one.redis_seconds / one.events for one in turns) for kind, turns in result.turns.items()
+    }
+
+    def line(kind: str, title: str) -> Sequence[str]:
+        rate, cost = f"{rates[kind]:,.0f}", f"{costs[kind]:.1f}"
+        if kind == LONG:
+            return (title, rate, "", cost, "", f"{result.memory:.0f}")
+        faster, dearer = rates[LONG] / rates[kind] - 1, costs[LONG] / costs[kind] - 1
+        return (title, rate, f"{100 * faster:+.0f} %", cost, f"{100 * dearer:+.0f} %", "")
+
+    return [
+        line(LONG, role),
+        line(OLD, f"  {case.measured:,} written before those"),
+        line(NEW, f"  {case.measured:,} written just now"),
+        line(ALONE, f"  {case.measured:,} on a server of their own"),
     ]
-    return (
-        *(f"{rate:,.0f}" for rate in rates),
-        *(f"{cost:.1f}" for cost in costs),
-        f"{100 * (costs[0] / costs[1] - 1):+.0f} %",
-    )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] in (["broker"], ["worker"]):
-        uvloop.run({"broker": broker, "worker": worker}[sys.argv[1]](sys.argv[2]))
+        uvloop.run({"broker": broker, "worker": worker}[sys.argv[1]](Place(*sys.argv[2:])))
     else:
         os.environ.pop("HIPPO_PREFIX", None)
         asyncio.run(main())
