@@ -3,13 +3,13 @@
     make bench-backlog                                      # a million waiting events
     make bench-backlog ARGS="--waiting 200000 --bytes 400"
 
-Broker and worker are processes of their own. Turn by turn each takes some events of the long queue, and of short queues
-beside it: one on the same server that was written before the long one, one on the same server that was written just now,
-and one that was written just now on a server that holds nothing else. So the length of a queue, the age of its events and
-what else Redis holds are told apart: what is in no cache of the processor any more costs more, whatever queue it is in.
-Turns alternate, so that an hour in which the machine is slower is one for all; the table has medians: events a second,
-the processor time of Redis' main thread an event, and how the long queue compares. Then the processes take what is left,
-and their memory is that at its most. At the end a backlog of the largest events.
+Broker and worker are processes of their own. Turn by turn each takes some events of the long queue, and of short
+queues beside it: one on the same server that was written before the long one, one on the same server that was written
+just now, and one that was written just now on a server that holds nothing else. So the length of a queue, the age of
+its events and what else Redis holds are told apart: what is in no cache of the processor any more costs more,
+whatever queue it is in. Turns alternate, so that an hour in which the machine is slower is one for all; the table has
+medians: events a second, the processor time of Redis' main thread an event, and how the long queue compares. Then the
+processes take what is left, and their memory is that at its most. At the end a backlog of the largest events.
 """
 
 from __future__ import annotations
