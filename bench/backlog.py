@@ -12,10 +12,8 @@ its most. At the end a backlog of the largest events.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import shutil
 import statistics
 import sys
 import time
@@ -29,11 +27,12 @@ from typing import Any
 import redis.asyncio
 import uvloop
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from bench.options import asked, parser
 from bench.process import megabytes, until_terminated
 from bench.server import Server, machine
+from bench.tables import headed
 from hippo_messenger import (
     HippoBroker,
     HippoEvent,
@@ -185,17 +184,14 @@ async def worker(url: str) -> None:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--waiting", type=int, default=1_000_000)
-    parser.add_argument("--measured", type=int, default=20_000, help="how many of them a turn takes")
-    parser.add_argument("--runs", type=int, default=5, help="how many turns")
-    parser.add_argument("--bytes", type=int, default=400)
-    parser.add_argument("--large", type=int, default=300, help=f"how many events of {LARGEST:,} bytes; 0 for none")
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
-    Console().print(machine(asked.server), highlight=False, soft_wrap=True)
+    wanted = parser(__doc__)
+    wanted.add_argument("--waiting", type=int, default=1_000_000)
+    wanted.add_argument("--measured", type=int, default=20_000, help="how many of them a turn takes")
+    wanted.add_argument("--runs", type=int, default=5, help="how many turns")
+    wanted.add_argument("--bytes", type=int, default=400)
+    wanted.add_argument("--large", type=int, default=300, help=f"how many events of {LARGEST:,} bytes; 0 for none")
+    told = asked(wanted)
+    console = headed(machine(told.server))
     table = Table(
         title="A backlog, and an empty queue beside it",
         title_justify="left",
@@ -205,12 +201,12 @@ async def main() -> None:
     )
     for title in ("waiting", "bytes", "process", "events/s", "(empty)", "Redis µs", "(empty)", "more", "MB"):
         table.add_column(title, justify="left" if title == "process" else "right")
-    cases = [Case(asked.waiting, asked.bytes, min(asked.measured, asked.waiting), asked.runs)]
-    cases += [Case(asked.large, LARGEST - 1024, 0, 0)] if asked.large else []
+    cases = [Case(told.waiting, told.bytes, min(told.measured, told.waiting), told.runs)]
+    cases += [Case(told.large, LARGEST - 1024, 0, 0)] if told.large else []
     for case in cases:
-        for role, result in (await measured(asked.server, case)).items():
+        for role, result in (await measured(told.server, case)).items():
             table.add_row(f"{case.waiting:,}", f"{case.size:,}", role, *speed(result), f"{result.memory:.0f}")
-    Console().print(table)
+    console.print(table)
 
 
 def speed(result: Result) -> Sequence[str]:
