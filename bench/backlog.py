@@ -14,10 +14,8 @@ processes take what is left, and their memory is that at its most. At the end a 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import shutil
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
@@ -30,11 +28,11 @@ from typing import Any
 
 import redis.asyncio
 import uvloop
-from rich.console import Console
 
-from bench.options import show
+from bench.options import asked, parser
 from bench.process import megabytes, until_terminated
 from bench.server import Server, machine
+from bench.tables import headed, show
 from hippo_messenger import (
     HippoBroker,
     HippoEvent,
@@ -217,23 +215,19 @@ async def worker(place: Place) -> None:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--waiting", type=int, default=1_000_000)
-    parser.add_argument("--measured", type=int, default=20_000, help="how many of them a turn takes")
-    parser.add_argument("--runs", type=int, default=5, help="how many turns")
-    parser.add_argument("--bytes", type=int, default=400)
-    parser.add_argument("--large", type=int, default=300, help=f"how many events of {LARGEST:,} bytes; 0 for none")
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
-    console = Console()
-    console.print(machine(asked.server), highlight=False, soft_wrap=True)
-    cases = [Case(asked.waiting, asked.bytes, min(asked.measured, asked.waiting), asked.runs)]
-    cases += [Case(asked.large, LARGEST - 1024, 0, 0)] if asked.large else []
+    wanted = parser(__doc__)
+    wanted.add_argument("--waiting", type=int, default=1_000_000)
+    wanted.add_argument("--measured", type=int, default=20_000, help="how many of them a turn takes")
+    wanted.add_argument("--runs", type=int, default=5, help="how many turns")
+    wanted.add_argument("--bytes", type=int, default=400)
+    wanted.add_argument("--large", type=int, default=300, help=f"how many events of {LARGEST:,} bytes; 0 for none")
+    told = asked(wanted)
+    console = headed(machine(told.server))
+    cases = [Case(told.waiting, told.bytes, min(told.measured, told.waiting), told.runs)]
+    cases += [Case(told.large, LARGEST - 1024, 0, 0)] if told.large else []
     columns = ("process", "events/s", "long queue", "Redis µs", "long queue", "MB")
     for case in cases:
-        results = await measured(asked.server, case)
+        results = await measured(told.server, case)
         lines = [line for role, result in results.items() for line in lines_of(role, case, result)]
         show(console, f"{case.waiting:,} waiting events of {case.size:,} bytes", columns, lines)
 

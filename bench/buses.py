@@ -4,14 +4,12 @@ BullMQ's concurrency.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.contest import ROOT, Contestant
 
-__all__ = ["BUSES", "NODES", "NODE_PACKAGES", "OURS", "chosen"]
+__all__ = ["BUSES", "NODES", "NODE_PACKAGES", "OURS"]
 
 NODE_PACKAGES = ROOT / "bench" / "node"
 
@@ -25,11 +23,3 @@ NODES = (node(50), node(200))
 STOCK_PYTHON = Contestant("BullMQ, Python ×50", (sys.executable, "-m", "bench.stock_python_part"), 50, 0.1)
 BUSES = {"ours": OURS, "node-50": NODES[0], "node-200": NODES[1], "python-50": STOCK_PYTHON}
 """By what `--only` calls them."""
-
-
-def chosen(words: str) -> Sequence[Contestant]:
-    """The buses of these names, separated by commas, in their usual order."""
-    names = words.split(",")
-    if unknown := [name for name in names if name not in BUSES]:
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(BUSES)}, got {', '.join(unknown)}")
-    return [bus for name, bus in BUSES.items() if name in names]

@@ -10,10 +10,8 @@ time that passes.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import math
-import shutil
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,10 +22,11 @@ from typing import Any
 
 import redis.asyncio
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from bench.options import asked, parser
 from bench.server import Server, machine
+from bench.tables import headed
 from hippo_messenger import (
     Catalogue,
     EventData,
@@ -176,23 +175,20 @@ def percentile(times: Sequence[float], part: float) -> float:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
+    wanted = parser(__doc__)
+    wanted.add_argument(
         "--listeners", type=int, choices=range(WORKERS, LISTENERS + 1), metavar=f"{WORKERS}-{LISTENERS}"
     )
-    parser.add_argument("--bytes", type=int, default=400)
-    parser.add_argument("--events", type=int, default=0)
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
-    Console().print(machine(asked.server), highlight=False, soft_wrap=True)
+    wanted.add_argument("--bytes", type=int, default=400)
+    wanted.add_argument("--events", type=int, default=0)
+    told = asked(wanted)
+    console = headed(machine(told.server))
     cases = (
-        [(asked.listeners, asked.bytes, asked.events or 1000)]
-        if asked.listeners
+        [(told.listeners, told.bytes, told.events or 1000)]
+        if told.listeners
         else [
-            (3, 400, asked.events or 30_000),
-            (50, 64 * 1024, asked.events or 600),
+            (3, 400, told.events or 30_000),
+            (50, 64 * 1024, told.events or 600),
         ]
     )
     table = Table(
@@ -203,12 +199,12 @@ async def main() -> None:
     for title in ("calls", "median", "p99", "p99.9", "longest"):
         table.add_column(title, justify="right")
     for listeners, size, events in cases:
-        found = await measure(asked.server, listeners=listeners, size=size, events=events)
+        found = await measure(told.server, listeners=listeners, size=size, events=events)
         every = [time for times in found.values() for time in times]
         for name, times in [*sorted(found.items()), ("all", every)]:
             figures = (percentile(times, part) for part in (0.5, 0.99, 0.999, 1))
             table.add_row(f"{listeners} × {size:,}", name, f"{len(times):,}", *(f"{figure:.2f}" for figure in figures))
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

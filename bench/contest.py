@@ -17,11 +17,12 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from bench.process import tree_seconds
+from bench.server import Server
 from hippo_messenger.settings import Settings
 
 __all__ = [
@@ -33,9 +34,11 @@ __all__ = [
     "Load",
     "PartEndedError",
     "event_data",
+    "least_to_most",
     "median",
-    "spread",
+    "summary",
     "timed",
+    "timed_afresh",
 ]
 
 ROOT = Path(__file__).parent.parent
@@ -132,6 +135,12 @@ class Figures:
     p999: float
 
 
+async def timed_afresh(program: str, contestant: Contestant, load: Load, *, append_only: bool = False) -> Figures:
+    """One run on a Redis of its own."""
+    async with Server(program, append_only=append_only) as server:
+        return await timed(contestant, server, load)
+
+
 async def timed(
     contestant: Contestant,
     server: ContestServer,
@@ -222,7 +231,17 @@ def median(figures: Sequence[Figures]) -> Figures:
     return Figures(**{name: statistics.median(getattr(one, name) for one in figures) for name in names})
 
 
+def least_to_most(figures: Sequence[Figures]) -> str:
+    """Events a second, in words."""
+    return "–".join(f"{rate:,.0f}" for rate in spread(figures))
+
+
+def summary(figures: Sequence[Figures]) -> dict[str, float]:
+    """The medians, and the least and the most events a second."""
+    least, most = spread(figures)
+    return {**asdict(median(figures)), "least": least, "most": most}
+
+
 def spread(figures: Sequence[Figures]) -> tuple[float, float]:
-    """The least and the most events a second."""
     rates = [one.rate for one in figures]
     return min(rates), max(rates)

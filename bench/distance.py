@@ -13,22 +13,22 @@ proxy was, of one core: near 100 it would be the bottleneck. Runs are interleave
 
 from __future__ import annotations
 
-import asyncio
-import resource
 import statistics
 import time
-from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import redis.asyncio
-from rich.console import Console
-from rich.progress import Progress
 
-from bench.buses import BUSES, NODE_PACKAGES, NODES, OURS, chosen
-from bench.contest import Contestant, Figures, Load, median, spread, timed
+from bench.buses import BUSES, NODE_PACKAGES, NODES, OURS
+from bench.contest import Contestant, Figures, Load, least_to_most, median, timed
 from bench.delay import at_a_distance
-from bench.options import asked, parser, show
+from bench.options import asked, parser, some_of
+from bench.process import run_to_end
 from bench.server import Server, machine
+from bench.steps import Steps
+from bench.tables import headed, show
 
 COLUMNS = ("", "away ms", "PING ms", "events/s", "least–most", "of 0 ms", "ours ×", "proxy %")
 
@@ -44,15 +44,16 @@ class Run:
     """How busy it was, of one core."""
 
 
-async def run(program: str, bus: Contestant, *, milliseconds: float, events: int) -> Run:
+async def run(program: str, events: int, bus: Contestant, milliseconds: float) -> Run:
+    load = Load(int(events * bus.share))
     async with (
         Server(program, append_only=False) as server,
         at_a_distance(server, seconds=milliseconds / 2 / 1000) as distant,
     ):
         ping = await round_trip(distant.url)
         spent = distant.proxy_seconds()
-        figures = await timed(bus, distant, Load(events))
-        seconds = events / figures.rate
+        figures = await timed(bus, distant, load)
+        seconds = load.events / figures.rate
         return Run(figures, ping, (distant.proxy_seconds() - spent) / seconds)
 
 
@@ -68,25 +69,20 @@ async def round_trip(url: str) -> float:
     return statistics.median(times)
 
 
-def lines(results: dict[tuple[Contestant, float], list[Run]]) -> list[tuple[str, ...]]:
+def lines(results: dict[tuple[Contestant, float], list[Run]]) -> Iterator[tuple[str, ...]]:
     rates = {at: median([one.figures for one in runs]).rate for at, runs in results.items()}
-    found: list[tuple[str, ...]] = []
     for (bus, away), runs in results.items():
         rate, ours = rates[bus, away], rates.get((OURS, away))
-        figures = [one.figures for one in runs]
-        found.append(
-            (
-                bus.name,
-                f"{away:g}",
-                f"{statistics.median(one.ping for one in runs):.2f}",
-                f"{rate:,.0f}",
-                "–".join(f"{each:,.0f}" for each in spread(figures)),
-                f"{rate / rates[bus, 0]:.2f}",
-                f"{ours / rate:.1f}" if ours else "–",
-                f"{100 * statistics.median(one.proxy for one in runs):.0f}",
-            )
+        yield (
+            bus.name,
+            f"{away:g}",
+            f"{statistics.median(one.ping for one in runs):.2f}",
+            f"{rate:,.0f}",
+            least_to_most([one.figures for one in runs]),
+            f"{rate / rates[bus, 0]:.2f}",
+            f"{ours / rate:.1f}" if ours else "–",
+            f"{100 * statistics.median(one.proxy for one in runs):.0f}",
         )
-    return found
 
 
 async def main() -> None:
@@ -94,23 +90,14 @@ async def main() -> None:
     wanted.add_argument("--events", type=int, default=20_000)
     wanted.add_argument("--runs", type=int, default=3)
     wanted.add_argument("--milliseconds", type=float, default=1.0, help="of a round trip")
-    wanted.add_argument("--only", type=chosen, default=(OURS, *NODES), help=", ".join(BUSES))
+    wanted.add_argument("--only", type=some_of(BUSES), default=(OURS, *NODES), help=", ".join(BUSES))
     told = asked(wanted)
-    console = Console()
-    console.print(machine(told.server, packages=NODE_PACKAGES), highlight=False, soft_wrap=True)
-    turns = [(bus, away) for bus in told.only for away in (0.0, told.milliseconds)]
-    results: dict[tuple[Contestant, float], list[Run]] = defaultdict(list)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=told.runs * len(turns))
-        for _ in range(told.runs):
-            for bus, away in turns:
-                progress.update(task, description=f"{bus.name}, {away:g} ms away")
-                events = int(told.events * bus.share)
-                results[bus, away].append(await run(told.server, bus, milliseconds=away, events=events))
-                progress.advance(task)
+    console = headed(machine(told.server, packages=NODE_PACKAGES))
+    turns = {(bus, away): f"{bus.name}, {away:g} ms away" for bus in told.only for away in (0.0, told.milliseconds)}
+    with Steps(console, total=told.runs * len(turns)) as steps:
+        results = await steps.interleaved(turns, partial(run, told.server, told.events), runs=told.runs)
     show(console, "One 400-byte event to three services, Redis behind a proxy", COLUMNS, lines(results))
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    asyncio.run(main())
+    run_to_end(main())

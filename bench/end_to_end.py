@@ -19,24 +19,20 @@ its concurrency.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import resource
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
-from bench.buses import BUSES, NODE_PACKAGES, NODES, OURS, chosen
-from bench.contest import ALL_SERVICES, SIZE, Contestant, Figures, Load, median, spread, timed
+from bench.buses import BUSES, NODE_PACKAGES, NODES, OURS
+from bench.contest import ALL_SERVICES, SIZE, Contestant, Figures, Load, least_to_most, median, summary, timed_afresh
 from bench.floor import floor
-from bench.options import asked, counts, parser, service_counts, show
+from bench.options import asked, counts, parser, service_counts, some_of
+from bench.process import run_to_end
 from bench.server import Server, machine
+from bench.steps import Steps
+from bench.tables import as_json, headed, show
 
 SPEED = ("", "events/s", "least–most", "ours ×", "Redis µs", "× floor", "CPU µs")
 LATENCY = ("", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "Redis µs", "CPU µs")
@@ -123,66 +119,51 @@ class Result:
         )
 
 
-async def measured(plan: Plan, case: Case, progressed: Callable[[str], None]) -> Result:
+async def measured(plan: Plan, case: Case, steps: Steps) -> Result:
     result = Result(case, {entry: [] for entry in plan.entries})
+
+    async def run(entry: Entry, load: Load) -> Figures:
+        return await timed_afresh(plan.server, entry.contestant, load, append_only=case.append_only)
+
     for _ in range(plan.runs):
         for entry, figures in result.runs.items():
+            with steps.step(entry.name):
+                figures.append(await run(entry, plan.load(entry, case)))
+        with steps.step("floor"):
             async with Server(plan.server, append_only=case.append_only) as server:
-                figures.append(await timed(entry.contestant, server, plan.load(entry, case)))
-            progressed(entry.name)
-        async with Server(plan.server, append_only=case.append_only) as server:
-            events = plan.load(plan.entries[0], case).events
-            result.floors.append(await floor(server, events=events, size=case.size, services=case.services))
-        progressed("floor")
+                events = plan.load(plan.entries[0], case).events
+                result.floors.append(await floor(server, events=events, size=case.size, services=case.services))
     for entry in plan.entries:
         for rate in () if entry.live else plan.rates:
-            async with Server(plan.server, append_only=case.append_only) as server:
-                result.calm[entry, rate] = await timed(entry.contestant, server, plan.calm_load(rate, case))
-            progressed(f"{entry.name}, {rate:,} a second")
+            with steps.step(f"{entry.name}, {rate:,} a second"):
+                result.calm[entry, rate] = await run(entry, plan.calm_load(rate, case))
     return result
 
 
-def speed(result: Result) -> list[tuple[str, ...]]:
-    lines: list[tuple[str, ...]] = []
+def speed(result: Result) -> Iterator[tuple[str, ...]]:
     for entry, figures in result.runs.items():
         middle, ahead = median(figures), result.ahead(entry)
-        lines.append(
-            (
-                entry.name,
-                f"{middle.rate:,.0f}",
-                "–".join(f"{rate:,.0f}" for rate in spread(figures)),
-                f"{ahead:.1f}" if ahead else "–",
-                f"{middle.server_cpu:,.0f}",
-                f"{middle.server_cpu / result.floor:.1f}",
-                f"{middle.cpu:,.0f}",
-            )
+        yield (
+            entry.name,
+            f"{middle.rate:,.0f}",
+            least_to_most(figures),
+            f"{ahead:.1f}" if ahead else "–",
+            f"{middle.server_cpu:,.0f}",
+            f"{middle.server_cpu / result.floor:.1f}",
+            f"{middle.cpu:,.0f}",
         )
-    return [*lines, ("floor", "", "", "", f"{result.floor:,.0f}", "", "")]
+    yield ("floor", "", "", "", f"{result.floor:,.0f}", "", "")
 
 
-def latencies(result: Result) -> list[tuple[str, ...]]:
+def latencies(result: Result) -> Iterator[tuple[str, ...]]:
     """Rate by rate, so that what is to be compared stands together."""
-    lines: list[tuple[str, ...]] = []
     for (entry, _), calm in sorted(result.calm.items(), key=lambda item: item[0][1]):
         times = (f"{each:.1f}" for each in (calm.p50, calm.p99, calm.p999))
-        lines.append((entry.name, f"{calm.rate:,.0f}", *times, f"{calm.server_cpu:,.0f}", f"{calm.cpu:,.0f}"))
-    return lines
-
-
-def as_json(plan: Plan, results: Sequence[Result], *, about: str) -> str:
-    """All figures, each run with its own, and what they were taken with."""
-    what = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": about,
-        "settings": {"runs": plan.runs, "latency_seconds": plan.latency_seconds},
-        "results": [figures(plan, result, entry) for result in results for entry in result.runs],
-    }
-    return json.dumps(what, indent=2, ensure_ascii=False) + "\n"
+        yield (entry.name, f"{calm.rate:,.0f}", *times, f"{calm.server_cpu:,.0f}", f"{calm.cpu:,.0f}")
 
 
 def figures(plan: Plan, result: Result, entry: Entry) -> dict[str, Any]:
     case, runs = result.case, result.runs[entry]
-    least, most = spread(runs)
     return {
         "name": entry.name,
         "ours": entry.contestant == OURS,
@@ -193,9 +174,7 @@ def figures(plan: Plan, result: Result, entry: Entry) -> dict[str, Any]:
         "live": entry.live,
         "events": plan.load(entry, case).events,
         "concurrency": entry.contestant.concurrency,
-        **asdict(median(runs)),
-        "least": least,
-        "most": most,
+        **summary(runs),
         "floor": result.floor,
         "latencies": {rate: asdict(calm) for (one, rate), calm in result.calm.items() if one == entry},
         "runs": [asdict(run) for run in runs],
@@ -212,7 +191,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--latency-seconds", type=int, default=10, help="0 leaves the latencies out")
     made.add_argument("--live", action="store_true", help="also with senders that send single events")
     made.add_argument("--persistence", choices=("off", "on", "both"), default="both")
-    made.add_argument("--only", type=chosen, default=tuple(BUSES.values()), help=", ".join(BUSES))
+    made.add_argument("--only", type=some_of(BUSES), default=tuple(BUSES.values()), help=", ".join(BUSES))
     made.add_argument("--json", type=Path, help="a file for all figures")
     made.add_argument("--fail-below", type=float, help="fail where ours is less than so many times Node's best")
     return made
@@ -231,27 +210,19 @@ async def main() -> None:
     modes = {"off": (False,), "on": (True,), "both": (False, True)}[told.persistence]
     cases = [Case(size, count, mode) for mode in modes for count in told.services for size in told.bytes]
     about = machine(told.server, packages=NODE_PACKAGES)
-    console = Console()
-    console.print(about, highlight=False, soft_wrap=True)
+    console = headed(about)
     results: list[Result] = []
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(cases) * plan.turns)
-
-        def progressed(what: str) -> None:
-            progress.update(task, description=what, advance=1)
-
+    with Steps(console, total=len(cases) * plan.turns) as steps:
         for case in cases:
-            results.append(await measured(plan, case, progressed))
+            results.append(await measured(plan, case, steps))
             show(console, case.title, SPEED, speed(results[-1]))
             if rates:
-                show(
-                    console,
-                    "At so many events a second: latency from send to processor",
-                    LATENCY,
-                    latencies(results[-1]),
-                )
+                title = "At so many events a second: latency from send to processor"
+                show(console, title, LATENCY, latencies(results[-1]))
     if told.json:
-        told.json.write_text(as_json(plan, results, about=about))
+        settings = {"runs": plan.runs, "latency_seconds": plan.latency_seconds}
+        every = [figures(plan, result, entry) for result in results for entry in result.runs]
+        told.json.write_text(as_json(machine=about, settings=settings, results=every))
     if told.fail_below:
         lead = min(result.lead for result in results)
         print(f"ours is {lead:.2f} × Node's best; {told.fail_below} is expected")
@@ -259,5 +230,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    asyncio.run(main())
+    run_to_end(main())

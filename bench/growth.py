@@ -20,28 +20,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
 import signal
 import statistics
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import auto
 from typing import Any
 
 import uvloop
-from rich.console import Console
-from rich.progress import Progress
 
 from bench.backlog import processor_seconds as redis_seconds
 from bench.backlog import watching
 from bench.buses import NODE_PACKAGES
 from bench.contest import ROOT, event_data
-from bench.options import asked, counts, parser, show
-from bench.process import processor_seconds, until_terminated
+from bench.options import asked, counts, parser
+from bench.process import processor_seconds, run_to_end, until_terminated
 from bench.server import Server, machine
+from bench.steps import Steps
+from bench.tables import headed, show
 from hippo_messenger import Catalogue, EventData, EventType, HippoBroker, HippoMessenger, Service, Settings
 from hippo_messenger.queues.layout import Layout
 
@@ -87,8 +86,10 @@ class Turn:
     broker: float
 
 
-async def routed(program: str, case: Case, *, deliveries: int, runs: int, progressed: Callable[[], None]) -> list[Turn]:
+async def routed(program: str, case: Case, *, deliveries: int, runs: int, steps: Steps) -> list[Turn]:
     """Several turns of one broker."""
+    what = f"{case.listeners} of {case.registered} services listen"
+    events = max(deliveries // case.listeners, 1)
     turns = []
     async with (
         Server(program, append_only=False) as server,
@@ -96,24 +97,24 @@ async def routed(program: str, case: Case, *, deliveries: int, runs: int, progre
         broker_process(server.url) as broker,
         sender(server.url) as order,
     ):
-        await register(server.url, case)
-        for number in range(runs + 1):
-            found = await turn(watcher, broker, order, events=max(deliveries // case.listeners, 1))
-            await forget(watcher, case.listeners)
-            if number:  # the first is to warm up
-                turns.append(found)
-            progressed()
+        with steps.step(what):
+            await register(server.url, case)
+            await turn(watcher, broker, order, case, events=events)  # to warm up
+        for _ in range(runs):
+            with steps.step(what):
+                turns.append(await turn(watcher, broker, order, case, events=events))
     return turns
 
 
-async def turn(watcher: Any, broker: Process, order: HippoMessenger, *, events: int) -> Turn:
-    """So many events are lined up, and the broker takes them."""
+async def turn(watcher: Any, broker: Process, order: HippoMessenger, case: Case, *, events: int) -> Turn:
+    """So many events are lined up, the broker takes them, and the copies are dropped."""
     broker.send_signal(signal.SIGSTOP)
     await line_up(order, events)
     before = await redis_seconds(watcher), processor_seconds(broker.pid)
     broker.send_signal(signal.SIGCONT)
     await routed_all(watcher)
     after = await redis_seconds(watcher), processor_seconds(broker.pid)
+    await forget(watcher, case.listeners)
     return Turn(events, after[0] - before[0], after[1] - before[1])
 
 
@@ -288,36 +289,23 @@ async def main(told: argparse.Namespace) -> None:
         raise SystemExit(f"expected at most {MOST} services")
     cases = [Case(number, number) for number in told.listeners]
     cases += [Case(min(3, number), number) for number in told.services]
-    console = Console()
-    console.print(machine(told.server, packages=NODE_PACKAGES), highlight=False, soft_wrap=True)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(cases) * (told.runs + 1) + 2)
-
-        def progressed() -> None:
-            progress.advance(task)
-
+    console = headed(machine(told.server, packages=NODE_PACKAGES))
+    with Steps(console, total=len(cases) * (told.runs + 1) + 2) as steps:
         lines = []
         for case in cases:
-            progress.update(task, description=f"{case.listeners} of {case.registered} services listen")
-            turns = await routed(told.server, case, deliveries=told.deliveries, runs=told.runs, progressed=progressed)
+            turns = await routed(told.server, case, deliveries=told.deliveries, runs=told.runs, steps=steps)
             lines.append(routing_line(case, turns))
-        show(
-            console,
-            "Routing a 400-byte event: µs of Redis and of the broker, for the event and for each copy",
-            ROUTING,
-            lines,
-        )
-        progress.update(task, description="events streams")
-        many = max(told.services)
-        length, one, every = await streams(told.server, many)
+        title = "Routing a 400-byte event: µs of Redis and of the broker, for the event and for each copy"
+        show(console, title, ROUTING, lines)
+        with steps.step("events streams"):
+            many = max(told.services)
+            length, one, every = await streams(told.server, many)
         line = (f"{many}", f"{length:,}", f"{one:,}", f"{every / 2**20:,.1f}")
         show(console, "Full events streams", ("services", "entries each", "bytes each", "MB together"), [line])
-        progressed()
-        progress.update(task, description="waiting events")
-        found = await waiting(told.server, told.waiting)
+        with steps.step("waiting events"):
+            found = await waiting(told.server, told.waiting)
         title = f"Bytes of Redis for each of {told.waiting:,} waiting events"
         show(console, title, ("", "without events stream", "with it"), waiting_lines(*found))
-        progressed()
 
 
 if __name__ == "__main__":
@@ -329,9 +317,8 @@ if __name__ == "__main__":
     options.add_argument("--listeners", type=counts, default=[3, 10, 50])
     options.add_argument("--services", type=counts, default=[10, 50, 200], help="registered, of which three listen")
     options.add_argument("--waiting", type=int, default=20_000)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     told = options.parse_args()
     if told.role:
         uvloop.run(broker(told.url))
     else:
-        asyncio.run(main(asked(options)))
+        run_to_end(main(asked(options)))

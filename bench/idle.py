@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Coroutine
@@ -21,11 +20,12 @@ from decimal import Decimal
 import redis.asyncio
 import uvloop
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from bench.options import asked, parser
 from bench.process import megabytes, processor_seconds, until_terminated
 from bench.server import Server, machine
+from bench.tables import headed
 from hippo_messenger import HippoBroker, HippoJob, HippoMessenger, HippoService, HippoWorker, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 
@@ -87,7 +87,7 @@ async def watched(role: str, program: str, *, seconds: float) -> Cost:
             await asyncio.sleep(3)  # what a start brings with it
             connections = len(await watcher.client_list()) - others
             spent = processor_seconds(process.pid)
-            round_trips = await asked(watcher, seconds=seconds)
+            round_trips = await round_trips_of(watcher, seconds=seconds)
             spent = processor_seconds(process.pid) - spent
             return Cost(round_trips, spent, connections, megabytes(process.pid, "VmRSS"))
         finally:
@@ -95,7 +95,7 @@ async def watched(role: str, program: str, *, seconds: float) -> Cost:
             await process.wait()
 
 
-async def asked(watcher: redis.asyncio.Redis, *, seconds: float) -> int:
+async def round_trips_of(watcher: redis.asyncio.Redis, *, seconds: float) -> int:
     """How often the server was asked something from outside within so many seconds."""
     count = 0
     async with watcher.monitor() as monitor:
@@ -109,7 +109,7 @@ async def asked(watcher: redis.asyncio.Redis, *, seconds: float) -> int:
 
 
 async def main(program: str, *, seconds: float) -> None:
-    Console().print(machine(program), highlight=False, soft_wrap=True)
+    console = headed(machine(program))
     costs = await asyncio.gather(*(watched(role, program, seconds=seconds) for role in ROLES))
     table = Table(
         title="with nothing to do, a minute", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
@@ -121,19 +121,16 @@ async def main(program: str, *, seconds: float) -> None:
         minute = 60 / seconds
         trips, spent = cost.round_trips * minute, cost.seconds * minute
         table.add_row(role, f"{trips:.0f}", f"{spent:.2f}", str(cost.connections), f"{cost.megabytes:.0f}")
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("role", nargs="?", choices=ROLES, help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    options = parser.parse_args()
-    if options.role:
-        uvloop.run(ROLES[options.role](options.url))
-    elif not options.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
+    options = parser(__doc__)
+    options.add_argument("role", nargs="?", choices=ROLES, help=argparse.SUPPRESS)
+    options.add_argument("--url", help=argparse.SUPPRESS)
+    options.add_argument("--seconds", type=float, default=60)
+    told = options.parse_args()
+    if told.role:
+        uvloop.run(ROLES[told.role](told.url))
     else:
-        asyncio.run(main(options.server, seconds=options.seconds))
+        asyncio.run(main(asked(options).server, seconds=told.seconds))

@@ -1,21 +1,17 @@
-"""What the benchmarks can be told on the command line, and how they show what they have found."""
+"""What the benchmarks can be told on the command line."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from bench.contest import ALL_SERVICES
 
-__all__ = ["NARROW", "asked", "counts", "parser", "service_counts", "show"]
+__all__ = ["asked", "counts", "parser", "service_counts", "some_of"]
 
-NARROW = 100
-"""In a terminal with fewer columns tables are lines, which it may break but doesn't cut."""
+Kind = TypeVar("Kind")
 
 
 def parser(about: str | None, *, prog: str | None = None) -> argparse.ArgumentParser:
@@ -52,24 +48,13 @@ def service_counts(words: str) -> Sequence[int]:
     return numbers
 
 
-def show(console: Console, title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """A table in a terminal that is wide enough, elsewhere aligned lines, each whole. The first column has words."""
-    if console.is_terminal and console.width >= NARROW:
-        console.print(title, style="bold", highlight=False)  # a table's own title is broken where the table is narrow
-        console.print(table(columns, lines))
-    else:
-        print(title)
-        widths = [max(map(len, cells)) for cells in zip(columns, *lines, strict=True)]
-        for first, *others in (columns, *lines):
-            numbers = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
-            print("  ".join((f"{first:<{widths[0]}}", *numbers)))
-    print(flush=True)
+def some_of(choices: Mapping[str, Kind]) -> Callable[[str], Sequence[Kind]]:
+    """Those of some names, separated by commas, in their usual order."""
 
+    def chosen(words: str) -> Sequence[Kind]:
+        names = words.split(",")
+        if unknown := [name for name in names if name not in choices]:
+            raise argparse.ArgumentTypeError(f"expected some of {', '.join(choices)}, got {', '.join(unknown)}")
+        return [choice for name, choice in choices.items() if name in names]
 
-def table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for number, name in enumerate(columns):
-        made.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for line in lines:
-        made.add_row(*line)
-    return made
+    return chosen

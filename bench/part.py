@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,18 @@ class Task:
         slow = self.slow_every and number % self.slow_every == 0
         return self.data | {"sentAt": time.time() * 1000} | ({"sleepMs": self.slow_ms} if slow else {})
 
+    async def due(self) -> AsyncIterator[int]:
+        """The number of each event when its time has come."""
+        start = time.monotonic()
+        for number in range(self.events):
+            await asyncio.sleep(max(0.0, start + number / self.rate - time.monotonic()))
+            yield number
+
+    def bulks(self) -> Iterator[list[dict[str, Any]]]:
+        """The data of all events, so many a call."""
+        for first in range(0, self.events, BULK):
+            yield [self.made(number) for number in range(first, min(first + BULK, self.events))]
+
     async def deliver(
         self,
         one: Callable[[dict[str, Any]], Awaitable[object]],
@@ -59,16 +71,14 @@ class Task:
                 await send(number)
 
         if self.rate:
-            start = time.monotonic()
             async with asyncio.TaskGroup() as sends:
-                for number in range(self.events):
-                    await asyncio.sleep(max(0.0, start + number / self.rate - time.monotonic()))
+                async for number in self.due():
                     sends.create_task(send(number))
         elif self.live:
             await asyncio.gather(*map(send_in_turn, range(self.live)))
         else:
-            for first in range(0, self.events, BULK):
-                await many([self.made(number) for number in range(first, min(first + BULK, self.events))])
+            for bulk in self.bulks():
+                await many(bulk)
         say({"done": self.events})
 
 

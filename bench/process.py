@@ -1,14 +1,17 @@
-"""What one process of a benchmark has used so far, as Linux tells it, and how such a process waits for its end."""
+"""What one process of a benchmark has used so far, as Linux tells it, and how such a process starts and ends."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
+import resource
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
-__all__ = ["megabytes", "processor_seconds", "tree_seconds", "until_terminated"]
+__all__ = ["megabytes", "processor_seconds", "run_to_end", "tree_seconds", "until_terminated"]
 
 
 def processor_seconds(pid: int) -> float:
@@ -40,6 +43,12 @@ def megabytes(pid: int, kind: str) -> float:
     """Of memory: `VmRSS` is what it has, `VmHWM` the most that it has had."""
     match = re.search(rf"{kind}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(match[1]) / 1024 if match else 0.0
+
+
+def run_to_end(benchmark: Coroutine[Any, Any, None]) -> None:
+    """Run it, and let it and each process that it starts have 4,096 files and connections."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    asyncio.run(benchmark)
 
 
 async def until_terminated() -> None:

@@ -9,20 +9,19 @@ in `hippo failed redrive --all`; nobody works on what is redriven.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import shutil
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import redis.asyncio
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from bench.options import asked, parser
 from bench.server import Server, machine
+from bench.tables import headed
 from hippo_messenger import Settings
 from hippo_messenger.catalogue.golden_hippo import CATALOGUE
 from hippo_messenger.envelope import encode, new_event_id
@@ -127,16 +126,13 @@ async def run(server: Server, letters: int, *, trace_lines: int) -> list[tuple[s
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--letters", type=int, default=10_000)
-    parser.add_argument("--trace-lines", type=int, default=20)
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
-    Console().print(machine(asked.server), highlight=False, soft_wrap=True)
+    wanted = parser(__doc__)
+    wanted.add_argument("--letters", type=int, default=10_000)
+    wanted.add_argument("--trace-lines", type=int, default=20)
+    told = asked(wanted)
+    console = headed(machine(told.server))
     table = Table(
-        title=f"{asked.letters:,} dead letters in {len(PLACES)} groups",
+        title=f"{told.letters:,} dead letters in {len(PLACES)} groups",
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
@@ -145,12 +141,12 @@ async def main() -> None:
     table.add_column("")
     for title in ("letters/s", "seconds", "Redis µs a letter", "longest call ms"):
         table.add_column(title, justify="right")
-    async with Server(asked.server, append_only=True) as server:
-        for name, (count, seconds, cpu, longest) in await run(server, asked.letters, trace_lines=asked.trace_lines):
+    async with Server(told.server, append_only=True) as server:
+        for name, (count, seconds, cpu, longest) in await run(server, told.letters, trace_lines=told.trace_lines):
             table.add_row(
                 name, f"{count / seconds:,.0f}", f"{seconds:.2f}", f"{cpu / count * 1e6:.0f}", f"{longest:.1f}"
             )
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ of it waits when the registration is made.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import shutil
 import statistics
 import sys
 import time
@@ -20,10 +18,11 @@ from asyncio.subprocess import DEVNULL
 from decimal import Decimal
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from bench.options import asked, parser
 from bench.server import Server, machine
+from bench.tables import headed
 from hippo_messenger import HippoEvent, HippoMessenger, HippoService, OrderSuccess, Settings
 
 SETTINGS = Settings(prefix="{bench}")
@@ -69,27 +68,24 @@ async def hippo(*words: str, environment: dict[str, str]) -> None:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--waiting", type=int, default=100_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
-    Console().print(machine(asked.server), highlight=False, soft_wrap=True)
+    wanted = parser(__doc__)
+    wanted.add_argument("--waiting", type=int, default=100_000)
+    wanted.add_argument("--runs", type=int, default=3)
+    told = asked(wanted)
+    console = headed(machine(told.server))
     table = Table(
         title="register(wait=True)", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
     )
     table.add_column("events waiting", justify="right")
     table.add_column("median s", justify="right")
     table.add_column("longest s", justify="right")
-    for waiting in (0, asked.waiting):
+    for waiting in (0, told.waiting):
         seconds = []
-        for _ in range(asked.runs):
-            async with Server(asked.server, append_only=True) as server:
+        for _ in range(told.runs):
+            async with Server(told.server, append_only=True) as server:
                 seconds.append(await timed(server, waiting=waiting))
         table.add_row(f"{waiting:,}", f"{statistics.median(seconds):.3f}", f"{max(seconds):.3f}")
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

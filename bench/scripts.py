@@ -1,7 +1,7 @@
 """What each script call costs Redis: publish, route to three services, take and settle, by the server's own count.
 
     make bench-scripts
-    make bench-scripts ARGS="--events 5000 --runs 1 --no-events-stream"
+    make bench-scripts ARGS="--events 5000 --runs 1"
 
 One process, one call at a time, a server of its own: what is counted is what the server spends in scripts, so that a
 change to one of them shows even where the machine is busy. The least of several runs counts.
@@ -9,18 +9,17 @@ change to one of them shows even where the machine is busy. The least of several
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 
 import redis.asyncio
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from bench.options import asked, parser
 from bench.server import Server, machine
+from bench.tables import headed
 from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 from hippo_messenger.catalogue.model import to_wire
 from hippo_messenger.envelope import encode, new_event_id
@@ -132,28 +131,21 @@ async def measured(program: str, *, events: int, events_stream: bool) -> dict[st
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=5_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
+    wanted = parser(__doc__)
+    wanted.add_argument("--events", type=int, default=5_000)
+    wanted.add_argument("--runs", type=int, default=5)
+    told = asked(wanted)
     table = Table(title="Redis µs an event, three services", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in ("publish", "route", "take and settle", "all"):
         table.add_column(name, justify="right")
     for events_stream in (True, False):
-        runs = [
-            await measured(asked.server, events=asked.events, events_stream=events_stream) for _ in range(asked.runs)
-        ]
+        runs = [await measured(told.server, events=told.events, events_stream=events_stream) for _ in range(told.runs)]
         least = {name: min(run[name] for run in runs) for name in runs[0]}
         table.add_row(
             f"events stream {'on' if events_stream else 'off'}", *(f"{value:.1f}" for value in least.values())
         )
-    console = Console()
-    console.print(machine(asked.server), highlight=False, soft_wrap=True)
-    console.print(table)
+    headed(machine(told.server)).print(table)
 
 
 if __name__ == "__main__":

@@ -11,34 +11,31 @@ concurrency. Runs are interleaved; the table has medians of the runs' percentile
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
-from rich.console import Console
-from rich.progress import Progress
-
-from bench.buses import BUSES, NODE_PACKAGES, OURS, chosen
-from bench.contest import ALL_SERVICES, Contestant, Figures, Load, median, timed
-from bench.options import asked, parser, show
-from bench.server import Server, machine
+from bench.buses import BUSES, NODE_PACKAGES, OURS
+from bench.contest import ALL_SERVICES, Contestant, Figures, Load, median, timed_afresh
+from bench.options import asked, parser, some_of
+from bench.process import run_to_end
+from bench.server import machine
+from bench.steps import Steps
+from bench.tables import headed, show
 
 COLUMNS = ("", "asleep", "p50 ms", "p99 ms", "p99.9 ms", "Redis µs", "CPU µs")
 
 
-def lines(results: dict[tuple[Contestant, int], list[Figures]]) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
-    for (bus, slow_every), figures in results.items():
+def lines(results: dict[tuple[Contestant, Load], list[Figures]]) -> Iterator[tuple[str, ...]]:
+    for (bus, load), figures in results.items():
         middle = median(figures)
-        found.append(
-            (
-                bus.name,
-                f"1 in {slow_every}" if slow_every else "none",
-                *(f"{latency:.1f}" for latency in (middle.p50, middle.p99, middle.p999)),
-                f"{middle.server_cpu:.0f}",
-                f"{middle.cpu:.0f}",
-            )
+        yield (
+            bus.name,
+            f"1 in {load.slow_every}" if load.slow_every else "none",
+            *(f"{latency:.1f}" for latency in (middle.p50, middle.p99, middle.p999)),
+            f"{middle.server_cpu:.0f}",
+            f"{middle.cpu:.0f}",
         )
-    return found
 
 
 async def main() -> None:
@@ -47,24 +44,17 @@ async def main() -> None:
     wanted.add_argument("--runs", type=int, default=3)
     wanted.add_argument("--rate", type=int, default=1000, help="events a second")
     wanted.add_argument("--every", type=int, default=100, help="one event in so many sleeps")
-    wanted.add_argument("--only", type=chosen, default=(OURS, BUSES["node-200"]), help=", ".join(BUSES))
+    wanted.add_argument("--only", type=some_of(BUSES), default=(OURS, BUSES["node-200"]), help=", ".join(BUSES))
     told = asked(wanted)
-    console = Console()
-    console.print(machine(told.server, packages=NODE_PACKAGES), highlight=False, soft_wrap=True)
-    turns = [(bus, slow_every) for bus in told.only for slow_every in (0, told.every)]
-    results: dict[tuple[Contestant, int], list[Figures]] = defaultdict(list)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=told.runs * len(turns))
-        for _ in range(told.runs):
-            for bus, slow_every in turns:
-                progress.update(task, description=f"{bus.name}, {'some sleep' if slow_every else 'none sleeps'}")
-                load = Load(told.events, rate=told.rate, services=ALL_SERVICES[1:2], slow_every=slow_every)
-                async with Server(told.server, append_only=False) as server:
-                    results[bus, slow_every].append(await timed(bus, server, load))
-                progress.advance(task)
+    console = headed(machine(told.server, packages=NODE_PACKAGES))
+    load = Load(told.events, rate=told.rate, services=ALL_SERVICES[1:2])
+    sleepers = {load: "none sleeps", replace(load, slow_every=told.every): "some sleep"}
+    turns = {(bus, load): f"{bus.name}, {who}" for bus in told.only for load, who in sleepers.items()}
+    with Steps(console, total=told.runs * len(turns)) as steps:
+        results = await steps.interleaved(turns, partial(timed_afresh, told.server), runs=told.runs)
     title = f"Latencies of the jobs that don't sleep; one service, {told.rate:,} events a second"
     show(console, title, COLUMNS, lines(results))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run_to_end(main())

@@ -14,27 +14,24 @@ processor, at 100 events a second, or as many as its sender can send. Slow conte
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import re
-import resource
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from rich.console import Console
-from rich.progress import Progress
-
-from bench.contest import ALL_SERVICES, ROOT, Figures, Load, timed
-from bench.options import service_counts
+from bench.buses import NODE_PACKAGES
+from bench.contest import ALL_SERVICES, Figures, Load, timed
+from bench.options import asked, parser, service_counts, some_of
 from bench.peers.contenders import CONTENDERS, Contender, Machine
-from bench.peers.report import Outcome, show, write
+from bench.peers.report import Outcome, recorded, show
 from bench.peers.servers import rabbit_version
+from bench.process import run_to_end
 from bench.server import machine as machine_line
+from bench.steps import Steps
+from bench.tables import headed
 
 HERE = Path(__file__).parent
 LIMIT = 300
@@ -56,49 +53,50 @@ class Plan:
         """How often each runs: the last turn is for the latencies."""
         return self.runs + (self.latency_seconds > 0)
 
-    def events_of(self, contender: Contender) -> int:
-        return max(int(self.events * contender.contestant.share), min(self.events, 500))
+    def load(self, contender: Contender, services: Sequence[str]) -> Load:
+        events = int(self.events * contender.contestant.share)
+        return Load(max(events, min(self.events, 500)), services=services)
+
+    def calm_load(self, services: Sequence[str]) -> Load:
+        return Load(100 * self.latency_seconds, rate=100, services=services)
 
 
 class ContenderError(Exception):
     """One contender could not go on."""
 
 
-async def contest(plan: Plan, services: Sequence[str], progressed: Callable[[str], None]) -> list[Outcome]:
+async def contest(plan: Plan, services: Sequence[str], steps: Steps) -> list[Outcome]:
     """Everyone in turn with these services; who fails once is not tried again."""
-    runs: dict[str, list[Figures]] = {contender.key: [] for contender in plan.contenders}
-    calm: dict[str, Figures] = {}
-    trouble = {one.key: why for one in plan.contenders if (why := plan.machine.missing(one))}
-    for turn in range(plan.turns):
-        for contender in plan.contenders:
-            progressed(f"{contender.name} → {len(services)}")
-            if contender.key in trouble:
-                continue
-            try:
-                if turn < plan.runs:
-                    runs[contender.key].append(
-                        await run(plan.machine, contender, services, events=plan.events_of(contender), rate=0)
-                    )
-                else:
-                    events = 100 * plan.latency_seconds
-                    calm[contender.key] = await run(plan.machine, contender, services, events=events, rate=100)
-            except ContenderError as error:
-                trouble[contender.key] = str(error)
+    trouble = {one: why for one in plan.contenders if (why := plan.machine.missing(one))}
+
+    async def tried(contender: Contender, load: Load) -> Figures | None:
+        if contender in trouble:
+            return None
+        try:
+            return await run(plan.machine, contender, load)
+        except ContenderError as error:
+            trouble[contender] = str(error)
+            return None
+
+    names = {contender: f"{contender.name} → {len(services)}" for contender in plan.contenders}
+    fast = {(contender, plan.load(contender, services)): name for contender, name in names.items()}
+    calm = {(contender, plan.calm_load(services)): name for contender, name in names.items()}
+    runs = await steps.interleaved(fast, tried, runs=plan.runs)
+    latencies = await steps.interleaved(calm, tried, runs=plan.turns - plan.runs)
     return [
         Outcome(
             contender=contender,
-            services=len(services),
-            events=plan.events_of(contender),
+            load=load,
             durability=plan.machine.durability(contender),
-            runs=runs[contender.key],
-            calm=calm.get(contender.key),
-            trouble=trouble.get(contender.key),
+            runs=[one for one in found if one],
+            calm=next(filter(None, latencies[contender, plan.calm_load(services)]), None),
+            trouble=trouble.get(contender),
         )
-        for contender in plan.contenders
+        for (contender, load), found in runs.items()
     ]
 
 
-async def run(machine: Machine, contender: Contender, services: Sequence[str], *, events: int, rate: float) -> Figures:
+async def run(machine: Machine, contender: Contender, load: Load) -> Figures:
     """One run on a new server.
 
     Raises:
@@ -107,13 +105,7 @@ async def run(machine: Machine, contender: Contender, services: Sequence[str], *
     with tempfile.TemporaryFile() as errors:
         try:
             async with machine.server(contender) as server:
-                return await timed(
-                    contender.contestant,
-                    server,
-                    Load(events=events, rate=rate, services=services),
-                    limit=LIMIT,
-                    errors=errors,
-                )
+                return await timed(contender.contestant, server, load, limit=LIMIT, errors=errors)
         except Exception as error:  # whatever it is, the others go on
             raise ContenderError(f"{str(error) or type(error).__name__}; {complaint(errors)}") from error
 
@@ -138,54 +130,33 @@ def versions(machine: Machine) -> dict[str, str]:
     return found
 
 
-def chosen(words: str) -> Sequence[Contender]:
-    """The contenders of these names, separated by commas."""
-    by_key = {contender.key: contender for contender in CONTENDERS}
-    try:
-        return [by_key[word] for word in words.split(",")]
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(by_key)}, got {error}") from None
-
-
 async def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="bench.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--services", type=service_counts, default=[3], help="how many, such as 1,3,10")
-    parser.add_argument("--latency-seconds", type=int, default=10, help="0 leaves the latencies out")
-    parser.add_argument("--persistence", choices=("on", "off"), default="on", help="of Redis: each second, or none")
-    parser.add_argument("--only", type=chosen, default=CONTENDERS, help=", ".join(one.key for one in CONTENDERS))
-    parser.add_argument("--json", type=Path, help="a file for all figures")
-    parser.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
-    asked = parser.parse_args()
-    if not asked.server:
-        raise SystemExit("no redis-server on PATH; name one with --server")
-    machine = Machine(asked.server, append_only=asked.persistence == "on")
-    plan = Plan(asked.only, machine, asked.events, asked.runs, asked.latency_seconds)
-    about = machine_line(asked.server, packages=ROOT / "bench" / "node")
+    contenders = {contender.key: contender for contender in CONTENDERS}
+    wanted = parser(__doc__, prog="bench.peers")
+    wanted.add_argument("--events", type=int, default=20_000)
+    wanted.add_argument("--runs", type=int, default=3)
+    wanted.add_argument("--services", type=service_counts, default=[3], help="how many, such as 1,3,10")
+    wanted.add_argument("--latency-seconds", type=int, default=10, help="0 leaves the latencies out")
+    wanted.add_argument("--persistence", choices=("on", "off"), default="on", help="of Redis: each second, or none")
+    wanted.add_argument("--only", type=some_of(contenders), default=CONTENDERS, help=", ".join(contenders))
+    wanted.add_argument("--json", type=Path, help="a file for all figures")
+    told = asked(wanted)
+    machine = Machine(told.server, append_only=told.persistence == "on")
+    plan = Plan(told.only, machine, told.events, told.runs, told.latency_seconds)
+    about = machine_line(told.server, packages=NODE_PACKAGES)
     pinned = versions(machine)
-    console = Console()
-    for line in (about, ", ".join(f"{name} {version}" for name, version in pinned.items())):
-        console.print(line, highlight=False, soft_wrap=True)
+    console = headed(about, ", ".join(f"{name} {version}" for name, version in pinned.items()))
     outcomes: list[Outcome] = []
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(asked.services) * plan.turns * len(plan.contenders))
-        for count in asked.services:
-
-            def progressed(what: str) -> None:
-                progress.update(task, description=what, advance=1)
-
-            found = await contest(plan, ALL_SERVICES[:count], progressed)
+    with Steps(console, total=len(told.services) * plan.turns * len(plan.contenders)) as steps:
+        for count in told.services:
+            found = await contest(plan, ALL_SERVICES[:count], steps)
             keeps = "writes its file every second" if machine.append_only else "keeps nothing"
             show(console, f"One 400-byte event to {count} service{'s'[: count > 1]}; Redis {keeps}", found)
             outcomes += found
-    if asked.json:
-        settings = {"persistence": asked.persistence, "runs": asked.runs, "latency_seconds": asked.latency_seconds}
-        write(asked.json, outcomes, machine=about, versions=pinned, settings=settings)
+    if told.json:
+        settings = {"persistence": told.persistence, "runs": told.runs, "latency_seconds": told.latency_seconds}
+        told.json.write_text(recorded(outcomes, machine=about, versions=pinned, settings=settings))
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    asyncio.run(main())
+    run_to_end(main())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bench.part import say
+from bench.part import Task, say
 from bench.peers.order import Order
 
 __all__ = ["Part", "Tally", "at_once", "deliver", "say"]
@@ -51,19 +50,14 @@ class Tally:
 async def deliver(part: Part, send: Callable[[Sequence[Order]], Awaitable[object]]) -> None:
     """The sender's part: 200 validated orders at a time or, where there is a rate, one."""
     say({"ready": True})
-    data = json.loads(await asyncio.to_thread(sys.stdin.readline))["data"]
-
-    def order() -> Order:
-        return Order.model_validate(data | {"sentAt": time.time() * 1000})
-
-    start = time.monotonic()
-    if part.rate:
-        for number in range(part.events):
-            await asyncio.sleep(max(0.0, start + number / part.rate - time.monotonic()))
-            await send([order()])
+    task = await Task.told(events=part.events, rate=part.rate)
+    if task.rate:
+        # One after the other, unlike Task.deliver: a sender that can't keep up sends fewer, and has its latencies.
+        async for number in task.due():
+            await send([Order.model_validate(task.made(number))])
     else:
-        for first in range(0, part.events, 200):
-            await send([order() for _ in range(first, min(first + 200, part.events))])
+        for bulk in task.bulks():
+            await send([Order.model_validate(each) for each in bulk])
     say({"done": part.events})
     await asyncio.Event().wait()  # until its CPU time is read
 
