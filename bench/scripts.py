@@ -4,22 +4,23 @@
     make bench-scripts ARGS="--events 5000 --runs 1"
 
 One process, one call at a time, a server of its own: what is counted is what the server spends in scripts, so that a
-change to one of them shows even where the machine is busy. The least of several runs counts.
+change to one of them shows even where the machine is busy. The least of several runs counts. The second table says
+which of Redis' commands the scripts call, how often for an event, and what they take; the rest is Lua's, and the way in
+and out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 import redis.asyncio
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from bench.options import asked, parser
 from bench.server import Server, machine
-from bench.tables import headed
+from bench.tables import headed, show
 from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 from hippo_messenger.catalogue.model import to_wire
 from hippo_messenger.envelope import encode, new_event_id
@@ -37,6 +38,11 @@ SERVICES = ("account", "shipping", "notification")
 KEEP = Retention(age=3600, count=1000)
 PUBLISHED, ROUTED, SETTLED = 200, 100, 200
 """Jobs a call."""
+SCRIPTS = ("evalsha", "eval")
+AROUND = ("info", "config|resetstat", "script|load", "hello", "client|setinfo", "client|setname", "select")
+"""Commands that no script calls."""
+SMALL = 0.5
+"""Commands that take less (µs an event) share a line."""
 
 
 class Bus:
@@ -107,9 +113,24 @@ class Bus:
         )
 
 
-async def measured(program: str, *, events: int, events_stream: bool) -> dict[str, float]:
-    """Microseconds an event that the server spent in scripts, step by step."""
-    figures: dict[str, float] = {}
+@dataclass(frozen=True)
+class Spent:
+    """What one step took of Redis for each event: µs in scripts, and calls and µs of each command that these called."""
+
+    scripts: float
+    commands: Mapping[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, stats: Mapping[str, Mapping[str, float]], events: int) -> Spent:
+        found = {name.removeprefix("cmdstat_"): one for name, one in stats.items()}
+        scripts = sum(found.pop(name)["usec"] for name in SCRIPTS if name in found) / events
+        inner = {name: (one["calls"] / events, one["usec"] / events) for name, one in found.items()}
+        return cls(scripts, {name: one for name, one in inner.items() if name not in AROUND})
+
+
+async def measured(program: str, *, events: int, events_stream: bool) -> dict[str, Spent]:
+    """Step by step."""
+    spent: dict[str, Spent] = {}
     async with Server(program, append_only=False) as server, redis.asyncio.Redis.from_url(server.url) as client:
         bus = Bus(server.url, events_stream=events_stream)
         await bus.register()
@@ -122,12 +143,32 @@ async def measured(program: str, *, events: int, events_stream: bool) -> dict[st
             for name, step in steps.items():
                 await client.config_resetstat()
                 await step(events)
-                stats = await client.info("commandstats")
-                figures[name] = sum(stats.get(f"cmdstat_{word}", {"usec": 0})["usec"] for word in ("evalsha", "eval"))
-                figures[name] /= events
+                spent[name] = Spent.of(await client.info("commandstats"), events)
         await bus.connection.close()
-    figures["all"] = sum(figures.values())
-    return figures
+    return spent
+
+
+def by_step(runs: Sequence[Mapping[str, Spent]]) -> Sequence[str]:
+    least = [min(run[step].scripts for run in runs) for step in runs[0]]
+    return [f"{value:.1f}" for value in (*least, sum(least))]
+
+
+def by_command(run: Mapping[str, Spent]) -> Iterator[tuple[str, ...]]:
+    """Of one run; the dearest first."""
+    commands: dict[str, list[float]] = {}
+    for spent in run.values():
+        for name, (calls, microseconds) in spent.commands.items():
+            sums = commands.setdefault(name, [0.0, 0.0])
+            sums[0] += calls
+            sums[1] += microseconds
+    every = sum(spent.scripts for spent in run.values())
+    for name, (calls, microseconds) in sorted(commands.items(), key=lambda item: -item[1][1]):
+        if microseconds >= SMALL:
+            yield (name.upper(), f"{calls:.2f}", f"{microseconds:.1f}")
+    small = [sums for sums in commands.values() if sums[1] < SMALL]
+    yield (f"{len(small)} others", f"{sum(one[0] for one in small):.2f}", f"{sum(one[1] for one in small):.1f}")
+    yield ("Lua, arguments, replies", "", f"{every - sum(sums[1] for sums in commands.values()):.1f}")
+    yield ("all", f"{sum(sums[0] for sums in commands.values()):.2f}", f"{every:.1f}")
 
 
 async def main() -> None:
@@ -135,17 +176,15 @@ async def main() -> None:
     wanted.add_argument("--events", type=int, default=5_000)
     wanted.add_argument("--runs", type=int, default=5)
     told = asked(wanted)
-    table = Table(title="Redis µs an event, three services", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for name in ("publish", "route", "take and settle", "all"):
-        table.add_column(name, justify="right")
-    for events_stream in (True, False):
-        runs = [await measured(told.server, events=told.events, events_stream=events_stream) for _ in range(told.runs)]
-        least = {name: min(run[name] for run in runs) for name in runs[0]}
-        table.add_row(
-            f"events stream {'on' if events_stream else 'off'}", *(f"{value:.1f}" for value in least.values())
-        )
-    headed(machine(told.server)).print(table)
+    console = headed(machine(told.server))
+    runs = {
+        way: [await measured(told.server, events=told.events, events_stream=way == "on") for _ in range(told.runs)]
+        for way in ("on", "off")
+    }
+    lines = [(f"events stream {way}", *by_step(found)) for way, found in runs.items()]
+    show(console, "Redis µs an event, three services", ("", "publish", "route", "take and settle", "all"), lines)
+    fastest = min(runs["on"], key=lambda run: sum(spent.scripts for spent in run.values()))
+    show(console, "What scripts spend it on, with the events stream", ("", "calls", "µs"), by_command(fastest))
 
 
 if __name__ == "__main__":
