@@ -35,7 +35,7 @@ TESTERS := 2
 # What Python has a say in. Scripts are the same in all, and what kills processes or takes long runs on each in the night.
 PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not chaos and not slow'
 
-.PHONY: help demo test versions nightly bench bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -44,6 +44,7 @@ help:
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases; then chaos'
 	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
+	@echo 'make bench-stages  where the milliseconds of one event go'
 	@echo 'make bench-light  ours and Node in half a minute; fails where ours is not well ahead'
 	@echo 'make bench-sending  what sending alone costs; make bench-growth: what listeners, services and waiting events cost;'
 	@echo '                 make bench-distance: with Redis a millisecond away; make bench-slow-jobs: what slow jobs do to others'
@@ -95,6 +96,9 @@ bench-distance: $(TOOLS) $(BENCH_PACKAGES)
 
 bench-slow-jobs: $(TOOLS) $(BENCH_PACKAGES)
 	@$(WITH_NODE) $(BIN)/python -m bench.slow_jobs $(ARGS)
+
+bench-stages: $(TOOLS)
+	@$(BIN)/python -m bench.stages $(ARGS)
 
 bench-scripts: $(TOOLS)
 	@$(BIN)/python -m bench.scripts $(ARGS)

@@ -17,7 +17,7 @@ from typing import Any
 OURS = "hippo-service-messenger"
 WIDTH = 960
 MARGIN = 24
-NAMES = 190
+NAMES = 204
 """How wide the names are; panels share the rest."""
 ROW = 30
 BAR = 18
@@ -143,7 +143,7 @@ def rates(found: Sequence[Bar]) -> Iterator[str]:
 def costs(found: Sequence[Bar]) -> Iterator[str]:
     panel = Panel.fitting(1, max(bar.processes + bar.server for bar in found))
     yield text(panel.left, TOP - 16, "CPU µs an event", "panel")
-    yield text(panel.left + 130, TOP - 16, "of the processes, then of the server", "note")
+    yield text(panel.left + 146, TOP - 16, "of the processes, then of the server", "note")
     for bar, top in rows(found):
         both = bar.processes + bar.server
         yield box(panel.left, panel.to(bar.processes), top, bar.kind)
