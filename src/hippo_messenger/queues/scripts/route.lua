@@ -158,14 +158,16 @@ local function deliver(event)
   local delivered, held_up = {}, {}
   local run, found = event.run, event.found
   local copy = {id = event.event_id, name = found[NAME], data = found[DATA], delay = 0,
-    priority = priority_in(found[PRIORITY]), push = 'LPUSH', key = false, opts = false}
+    priority = priority_in(found[PRIORITY]), push = 'LPUSH', key = false, opts = false, like = false}
   local keys = event.keys or keys_of_copies(event)
   for at, service in ipairs(run.set.routes) do
     local reason = obstacle(service, keys[at], event)
     if not reason then
       ensure_max_events(service.queue, service.meta)
       service.added = service.added + 1
-      copy.key, copy.opts = keys[at], with_members(service.opts, run.extra)
+      local opts = with_members(service.opts, run.extra)
+      copy.like = copy.opts == opts and copy.key
+      copy.key, copy.opts = keys[at], opts
       add_job(service.queue, service.meta, now, copy)
     elseif reason == 'known' then
       ensure_max_events(service.queue, service.meta)

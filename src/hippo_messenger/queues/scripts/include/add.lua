@@ -10,11 +10,16 @@ end
 
 -- Adds one job as BullMQ's addStandardJob, addDelayedJob and addPrioritizedJob do; `mark_added` does the rest.
 -- job: id, key, name, data, opts (JSON), delay (ms), priority, push ('LPUSH' to the tail of the line, 'RPUSH' to its head),
--- more (a flat list of further fields and values, or nil)
+-- more (a flat list of further fields and values, or nil), like (the key of a job that this call has added and that has the
+-- same fields, or nil: to copy it spares Lua, the append-only file and replicas another time the data)
 local function add_job(queue, meta, now, job)
   local id, delay, priority = job.id, job.delay, job.priority
-  rcall('HSET', job.key, 'name', job.name, 'data', job.data, 'opts', job.opts, 'timestamp', whole(now),
-    'delay', whole(delay), 'priority', whole(priority))
+  if job.like then
+    rcall('COPY', job.like, job.key)
+  else
+    rcall('HSET', job.key, 'name', job.name, 'data', job.data, 'opts', job.opts, 'timestamp', whole(now),
+      'delay', whole(delay), 'priority', whole(priority))
+  end
   if job.more and #job.more > 0 then rcall('HSET', job.key, unpack(job.more)) end
   local stream, events = meta.stream, queue.events
   if stream then rpcall('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', job.name) end -- as `emit`
