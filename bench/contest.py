@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from bench.process import tree_seconds
+from bench.process import most_megabytes, tree_seconds
 from bench.server import Server
 from hippo_messenger.settings import Settings
 
@@ -85,6 +85,10 @@ class ContestServer(Protocol):
         """Seconds so far."""
         ...
 
+    def memory(self) -> float:
+        """The most (MB) that it has had so far."""
+        ...
+
 
 class PartEndedError(Exception):
     """A part of a contestant ended before its time, or said nothing for too long."""
@@ -125,7 +129,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one run: CPU is µs an event, the latencies are ms, and nan where nothing was processed."""
+    """Of one run: CPU is µs an event, the latencies are ms, and nan where nothing was processed.
+
+    Memory is the most (MB) that the server, and the largest of the other processes, have had.
+    """
 
     rate: float
     server_cpu: float
@@ -133,6 +140,8 @@ class Figures:
     p50: float
     p99: float
     p999: float
+    server_mb: float
+    process_mb: float
 
 
 async def timed_afresh(program: str, contestant: Contestant, load: Load, *, append_only: bool = False) -> Figures:
@@ -177,6 +186,7 @@ async def timed(
         _, *reports = await asyncio.gather(*(said(parts[role], "done", limit=limit) for role in ("sender", *services)))
         seconds = time.monotonic() - start
         cpu, server_cpu = all_seconds(parts.values()) - cpu_before, await server.cpu() - server_before
+        server_mb, process_mb = server.memory(), max(most_megabytes(part.pid) for part in parts.values())
     latencies = sorted(latency for report in reports for latency in report["latencies"])
     return Figures(
         rate=events / seconds,
@@ -185,6 +195,8 @@ async def timed(
         p50=percentile(latencies, 0.5),
         p99=percentile(latencies, 0.99),
         p999=percentile(latencies, 0.999),
+        server_mb=server_mb,
+        process_mb=process_mb,
     )
 
 

@@ -123,6 +123,10 @@ class DistantServer:
         """Seconds of the server so far."""
         return await self.server.cpu()
 
+    def memory(self) -> float:
+        """The most (MB) that the server has had so far."""
+        return self.server.memory()
+
     def proxy_seconds(self) -> float:
         """Seconds of the proxy so far."""
         return processor_seconds(self.pid)

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-__all__ = ["megabytes", "processor_seconds", "run_to_end", "tree_seconds", "until_terminated"]
+__all__ = ["megabytes", "most_megabytes", "processor_seconds", "run_to_end", "tree_seconds", "until_terminated"]
 
 
 def processor_seconds(pid: int) -> float:
@@ -40,9 +40,17 @@ def children(pid: int) -> list[int]:
 
 
 def megabytes(pid: int, kind: str) -> float:
-    """Of memory: `VmRSS` is what it has, `VmHWM` the most that it has had."""
-    match = re.search(rf"{kind}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    """Of memory: `VmRSS` is what it has, `VmHWM` the most that it has had; 0 where nobody tells it."""
+    try:
+        match = re.search(rf"{kind}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0.0
     return int(match[1]) / 1024 if match else 0.0
+
+
+def most_megabytes(pid: int) -> float:
+    """The most memory that a process, and all that it has started and that still run, have had."""
+    return megabytes(pid, "VmHWM") + sum(most_megabytes(child) for child in children(pid))
 
 
 def run_to_end(benchmark: Coroutine[Any, Any, None]) -> None:

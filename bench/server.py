@@ -15,6 +15,8 @@ from pathlib import Path
 
 import redis.asyncio
 
+from bench.process import megabytes
+
 __all__ = ["Server", "machine"]
 
 
@@ -48,6 +50,10 @@ class Server:
         """Seconds so far."""
         info = await self._client.info("cpu")
         return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
+    def memory(self) -> float:
+        """The most (MB) that it has had so far, without the process that rewrites its file now and then."""
+        return megabytes(self._process.pid, "VmHWM")
 
 
 def machine(program: str, *, packages: Path | None = None) -> str:

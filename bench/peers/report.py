@@ -14,7 +14,19 @@ from bench.peers.contenders import OURS, Contender
 
 __all__ = ["Outcome", "recorded", "show"]
 
-COLUMNS = ("", "events/s", "least–most", "ours ×", "server µs", "CPU µs", "p50 ms", "p99 ms", "kept")
+COLUMNS = (
+    "",
+    "events/s",
+    "least–most",
+    "ours ×",
+    "server µs",
+    "CPU µs",
+    "server MB",
+    "a process",
+    "p50 ms",
+    "p99 ms",
+    "kept",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,8 @@ def row(outcome: Outcome, ours: float | None) -> tuple[str, ...]:
         f"{ours / middle.rate:.1f}" if ours else "–",
         f"{middle.server_cpu:,.0f}",
         f"{middle.cpu:,.0f}",
+        f"{middle.server_mb:,.0f}",
+        f"{middle.process_mb:,.0f} MB",
         f"{calm.p50:.1f}" if calm else "–",
         f"{calm.p99:.1f}" if calm else "–",
         outcome.durability,

@@ -12,7 +12,7 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.process import tree_seconds
+from bench.process import most_megabytes, tree_seconds
 
 __all__ = ["NatsServer", "RabbitServer", "free_port", "rabbit_program", "rabbit_version"]
 
@@ -45,6 +45,10 @@ class NatsServer:
         """Seconds so far."""
         return tree_seconds(self._process.pid)
 
+    def memory(self) -> float:
+        """The most (MB) that it has had so far."""
+        return most_megabytes(self._process.pid)
+
 
 class RabbitServer:
     """A RabbitMQ node without plugins, with a name, files and a port mapper (epmd) of its own."""
@@ -71,6 +75,10 @@ class RabbitServer:
     async def cpu(self) -> float:
         """Seconds so far."""
         return tree_seconds(self._process.pid)
+
+    def memory(self) -> float:
+        """The most (MB) that it has had so far."""
+        return most_megabytes(self._process.pid)
 
     def _environment(self) -> dict[str, str]:
         """What keeps this node away from any other of this machine, and from its settings."""
