@@ -35,7 +35,7 @@ TESTERS := 2
 # What Python has a say in. Scripts are the same in all, and what kills processes or takes long runs on each in the night.
 PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not chaos and not slow'
 
-.PHONY: help demo test versions nightly bench bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-all bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -45,6 +45,7 @@ help:
 	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
 	@echo 'make bench-stages  where the milliseconds of one event go'
+	@echo 'make bench-all  every benchmark of docs/benchmarks.md, most of an hour'
 	@echo 'make bench-light  ours and Node in half a minute; fails where ours is not well ahead'
 	@echo 'make bench-sending  what sending alone costs; make bench-growth: what listeners, services and waiting events cost;'
 	@echo '                 make bench-distance: with Redis a millisecond away; make bench-slow-jobs: what slow jobs do to others'
@@ -84,6 +85,14 @@ bench: $(TOOLS) $(BENCH_PACKAGES)
 bench-light: $(TOOLS) $(BENCH_PACKAGES)
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end --events 3000 --runs 1 --latency-seconds 0 --persistence off \
 		--only ours,node-50,node-200 --fail-below 1.8 $(ARGS)
+
+# All of docs/benchmarks.md; most of an hour.
+bench-all:
+	@$(MAKE) --no-print-directory bench ARGS="--rates 100,1000 --live"
+	@$(MAKE) --no-print-directory bench \
+		ARGS="--events 10000 --bytes 400,4096,65536 --services 1,3,10 --persistence on --latency-seconds 0"
+	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts stages redrive,\
+		$(MAKE) --no-print-directory bench-$(part) ARGS= &&) true
 
 bench-sending: $(TOOLS) $(BENCH_PACKAGES)
 	@$(WITH_NODE) $(BIN)/python -m bench.sending $(ARGS)

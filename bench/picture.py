@@ -1,5 +1,6 @@
-"""Draws what `make bench-peers` has measured: events a second, and what an event costs.
+"""Draws what `make bench` or `make bench-peers` has measured: events a second, and what an event costs.
 
+python -m bench.picture bench.json docs/pictures/bullmq.svg
 python -m bench.picture peers.json docs/pictures/peers.svg
 python -m bench.picture peers.json docs/pictures/peers-10.svg --services 10
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 OURS = "hippo-service-messenger"
+SIZE = 400
 WIDTH = 960
 MARGIN = 24
 NAMES = 204
@@ -85,7 +87,7 @@ class Panel:
 
 
 def bars(results: Sequence[dict[str, Any]], services: int) -> list[Bar]:
-    """Those with so many services, the fastest first."""
+    """Those with so many services, the fastest first; of `make bench` the main rows alone."""
     found = [
         Bar(
             name=OURS if one["ours"] else one["name"],
@@ -98,6 +100,9 @@ def bars(results: Sequence[dict[str, Any]], services: int) -> list[Bar]:
         )
         for one in results
         if one["services"] == services
+        and one.get("append_only", True)
+        and not one.get("live")
+        and one.get("bytes", SIZE) == SIZE
     ]
     return sorted(found, key=lambda bar: -bar.rate)
 
@@ -106,7 +111,7 @@ def picture(measured: dict[str, Any], services: int) -> str:
     """The SVG."""
     found = bars(measured["results"], services)
     if not found:
-        raise SystemExit(f"expected results with {services} services, found none: see --services of make bench-peers")
+        raise SystemExit(f"expected results with {services} services, found none: see their --services")
     height = TOP + ROW * len(found) + 52
     title = f"One event to {services} service{'s'[: services > 1]}"
     fastest = ", ".join(f"{bar.name} {bar.rate:,.0f}" for bar in found)
@@ -176,12 +181,14 @@ def footnote(measured: dict[str, Any]) -> str:
     _, cores, *_ = measured["machine"].split(", ")
     kept = {"on": "Redis writes its file every second", "off": "Redis keeps nothing"}
     settings = measured["settings"]
-    return f"{measured['date']}, {cores}; {kept[settings['persistence']]}; runs interleaved: {settings['runs']}"
+    return (
+        f"{measured['date']}, {cores}; {kept[settings.get('persistence', 'on')]}; runs interleaved: {settings['runs']}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measured", type=Path, help="what make bench-peers wrote with --json")
+    parser.add_argument("measured", type=Path, help="what was written with --json")
     parser.add_argument("picture", type=Path)
     parser.add_argument("--services", type=int, default=3)
     asked = parser.parse_args()

@@ -35,6 +35,8 @@ Data = TypeVar("Data", bound=EventData)
 _SHORTEST_WAIT = 0.001
 _CROWD, _GATHERING = 8, 0.003
 """After a call that brought so many jobs the next comes so much later (s) at the earliest, unless more wait."""
+_PRECEDENCE = 0.1
+"""So much later (s) than others a worker looks for a job that it has put back: it would be the first of all again."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 _CANCEL_TIME = 1.0
 """How long (s) a processor that was cancelled may take to notice."""
@@ -126,6 +128,7 @@ class HippoWorker:
         self._changed = asyncio.Event()
         self._look = True
         self._exchanged = 0.0
+        self._has_put_back = False
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -321,6 +324,9 @@ class HippoWorker:
             taken = await self._queue.take(order)
         self._pulse.beat()
         self._exchanged = asyncio.get_running_loop().time()
+        self._has_put_back = any(outcome.kind == "later" for outcome in outcomes) or (
+            self._has_put_back and not taken.jobs
+        )
         self._upkeep.hold(taken)
         for job in taken.jobs:
             self._pace.took(job.id)
@@ -365,7 +371,7 @@ class HippoWorker:
         settings = self._messenger.settings
         timeout = min(settings.block_timeout, taken.limited_for or settings.block_timeout)
         if taken.due_in is not None:
-            timeout = min(timeout, taken.due_in)
+            timeout = min(timeout, taken.due_in + (_PRECEDENCE if self._has_put_back else 0))
         try:
             woken = await self._queue.wait(max(timeout, _SHORTEST_WAIT))
             self._pulse.beat()

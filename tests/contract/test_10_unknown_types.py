@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from enum import auto
+from functools import partial
 
 from hippo_messenger.catalogue import golden_hippo
 from hippo_messenger.catalogue.catalogue import Catalogue
@@ -79,6 +80,25 @@ async def test_a_worker_whose_catalogue_lacks_the_type_puts_it_back_too(bus: Bus
 
     await eventually(put_back)
     assert recorder.jobs == []
+
+
+async def test_what_one_worker_puts_back_another_takes_first(bus: Bus) -> None:
+    """Guards against a worker that knows to the millisecond when what it has put back is due, and takes it ever again."""
+    sender = bus.messenger(HippoService.ACCOUNT)
+    await bus.worker(bus.messenger(HippoService.ACCOUNT, catalogue=OLD), Recorder())
+
+    async def is_put_back(event_id: str) -> None:
+        assert "ats" in await bus.job("account", event_id)
+        assert await bus.count("account", "delayed") == 1
+
+    for _ in range(10):
+        event_id = await sender.send(ORDER, notify_self=True)
+        await eventually(partial(is_put_back, event_id))
+        recorder = Recorder()
+        new = await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder)
+        await recorder.got(1)
+        await new.stop()
+        assert int((await bus.job("account", event_id))["ats"]) <= 4
 
 
 async def test_after_a_bounded_time_it_is_a_dead_letter(bus: Bus) -> None:
