@@ -83,7 +83,7 @@ async def test_a_worker_whose_catalogue_lacks_the_type_puts_it_back_too(bus: Bus
 
 
 async def test_what_one_worker_puts_back_another_takes_first(bus: Bus) -> None:
-    """Guards against a worker that knows to the millisecond when what it has put back is due, and takes it ever again."""
+    """Guards against a worker that knows to the millisecond when its job is due, and takes it ever again."""
     sender = bus.messenger(HippoService.ACCOUNT)
     await bus.worker(bus.messenger(HippoService.ACCOUNT, catalogue=OLD), Recorder())
 
