@@ -80,9 +80,9 @@ class Place:
     def settings(self) -> Settings:
         return Settings(prefix=f"{{{self.name}}}", completed_count=1000)
 
-    def waiting(self, role: str) -> str:
-        """The key of what waits for a role."""
-        return Layout(self.settings.prefix).queue(QUEUES[role]).base + "wait"
+    def key(self, role: str, state: str) -> str:
+        """Of the list of jobs in that state, in the queue that a role takes from."""
+        return Layout(self.settings.prefix).queue(QUEUES[role]).base + state
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ async def register(place: Place) -> None:
 
 async def turn(role: str, place: Place, *, events: int) -> Passed:
     """A process takes so many events off its queue, and is stopped."""
-    key = place.waiting(role)
+    key = place.key(role, "wait")
     async with watching(place.url) as watcher:
         waiting = await watcher.llen(key)
         async with running(role, place):
@@ -154,10 +154,9 @@ async def turn(role: str, place: Place, *, events: int) -> Passed:
 
 async def drained(role: str, place: Place) -> float:
     """The most memory (MB) of a process that has taken all that waits for it."""
-    key = place.waiting(role)
     async with watching(place.url) as watcher, running(role, place) as process:
-        await left(watcher, key, 0)
-        while await watcher.exists(key.removesuffix("wait") + "active"):
+        await left(watcher, place.key(role, "wait"), 0)
+        while await watcher.exists(place.key(role, "active")):
             await asyncio.sleep(0.05)
         return megabytes(process.pid, "VmHWM")
 

@@ -51,7 +51,6 @@ STAGES = (
 class Stamp:
     """When something began and ended (seconds)."""
 
-    what: str
     began: float
     ended: float
 
@@ -106,7 +105,7 @@ def read(directory: Path) -> Tracks:
     kinds: dict[tuple[str, str], list[Stamp]] = {}
     for path in directory.iterdir():
         for what, began, ended in json.loads(path.read_text()):
-            kinds.setdefault((path.stem, what), []).append(Stamp(what, began, ended))
+            kinds.setdefault((path.stem, what), []).append(Stamp(began, ended))
     return {kind: Track(sorted(stamps, key=lambda stamp: stamp.began)) for kind, stamps in kinds.items()}
 
 
@@ -157,6 +156,8 @@ async def main() -> None:
         os.environ[STAMPS] = directory
         await timed_afresh(told.server, bus, Load(told.events, rate=told.rate))
         found = [*stages(read(Path(directory)), ALL_SERVICES[0])]
+    if not found:
+        raise SystemExit("expected events that meet no other, found none; take a lower --rate")
     title = f"{len(found):,} of {told.events:,} events, {told.rate:,} a second"
     show(console, title, ("", "p50 ms", "p99 ms"), lines(found))
 

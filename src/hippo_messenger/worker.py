@@ -324,15 +324,14 @@ class HippoWorker:
             taken = await self._queue.take(order)
         self._pulse.beat()
         self._exchanged = asyncio.get_running_loop().time()
-        self._has_put_back = any(outcome.kind == "later" for outcome in outcomes) or (
-            self._has_put_back and not taken.jobs
-        )
+        ended = {outcome.kind for outcome in outcomes}
+        self._has_put_back = "later" in ended or (self._has_put_back and not taken.jobs)
         self._upkeep.hold(taken)
         for job in taken.jobs:
             self._pace.took(job.id)
         self._runners.start(taken.jobs)
         self._report(outcomes, statuses)
-        if any(outcome.kind == "failed" for outcome in outcomes):
+        if "failed" in ended:
             await self._pause_if_full()
         return taken
 
