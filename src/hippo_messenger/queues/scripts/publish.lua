@@ -33,7 +33,7 @@ local function read_jobs_to_add()
 end
 
 local jobs, copies = read_jobs_to_add(), false
-for _, job in ipairs(jobs) do copies = copies or job.copy_opts end
+for at = 1, #jobs do copies = copies or jobs[at].copy_opts end
 local now = clock()
 local refused = refusal(queue_misfit(queue))
 if refused then return refused end
@@ -50,7 +50,8 @@ end
 -- Whether nothing stands where jobs are to go; asked once for all, since it is nearly always so.
 local function is_all_new()
   local keys, ids = {}, {}
-  for _, job in ipairs(jobs) do
+  for at = 1, #jobs do
+    local job = jobs[at]
     if job.key then
       if ids[job.id] then return false end
       ids[job.id] = true
@@ -108,7 +109,8 @@ end
 -- The counter is raised once for all; a number that a job takes is its own place among them.
 local number, numbered = 0, 0
 if all_are_new then
-  for _, job in ipairs(jobs) do
+  for at = 1, #jobs do
+    local job = jobs[at]
     job.reason = obstacle(job)
     if not job.reason then numbered = numbered + 1 end
   end
@@ -121,7 +123,8 @@ local function next_number()
 end
 
 local result = {'ok'}
-for _, job in ipairs(jobs) do
+for at = 1, #jobs do
+  local job = jobs[at]
   local reason = job.reason
   if not all_are_new then reason = obstacle(job) end -- what stands where it is to go may be of this very call
   if not reason then

@@ -45,7 +45,7 @@ local services = {}
 for place = 1, tonumber(argument()) do
   local queue = queue_at(BLOCK + 3 + (place - 1) * BLOCK)
   local service = {name = argument(), opts = argument(), queue = queue, misfit = queue_misfit(queue),
-    meta = false, added = 0}
+    meta = false, added = 0, touched = false}
   if not service.misfit then
     service.meta = read_meta(queue)
     service.meta.stream = stream
@@ -65,21 +65,22 @@ end
 -- what is found out about it, since Lua makes a table anew when it grows.
 local function read_run(events)
   local set, token, extra, number = sets[tonumber(argument())], argument(), argument(), tonumber(argument())
-  local run, base = {set = set, extra = extra}, broker.base
+  local run, base = {set = set, token = token, extra = extra}, broker.base
   for at = cursor + 1, cursor + 3 * number, 3 do
     local id, event_id = ARGV[at], ARGV[at + 1]
-    events[#events + 1] = {id = id, key = base .. id, token = token, event_id = event_id == '' and id or event_id,
-      digest = ARGV[at + 2], run = run, lock = false, status = false, found = false, was_active = false, torn = false,
-      keys = false, returned = false, duplicate = false}
+    events[#events + 1] = {id = id, key = base .. id, event_id = event_id == '' and id or event_id, digest = ARGV[at + 2],
+      run = run, status = 'lost', found = false, was_active = false, torn = false, keys = false, returned = false,
+      duplicate = false}
   end
   cursor = cursor + 3 * number
 end
 
 local events = {}
 while cursor < #ARGV do read_run(events) end
-local held, by_id = held_jobs(events)
+local held, by_id, locks = held_jobs(events)
 local NAME, DATA, PRIORITY = 4, 5, 6 -- in what is found of an event; before them stands what `finish` needs
-for _, event in ipairs(held) do
+for at = 1, #held do
+  local event = held[at]
   local found = rpcall('HMGET', event.key, 'atm', 'parentKey', 'deid', 'name', 'data', 'priority')
   if found[NAME] and found[DATA] then event.found = found else event.torn = {stands = found[NAME] or found[DATA]} end
 end
@@ -89,7 +90,8 @@ local version, all_lost = version_at(KEYS[BLOCK + 1]), ARGV[1] == '1' and #event
 if version ~= tonumber(ARGV[9]) and not all_lost then return {'stale', version} end
 
 local digests, checked = {}, {}
-for _, event in ipairs(held) do
+for at = 1, #held do
+  local event = held[at]
   if not event.torn and event.digest ~= '' then
     digests[#digests + 1] = event.digest
     checked[#checked + 1] = event
@@ -118,20 +120,22 @@ end
 
 -- The keys of an event's copies, in the order of its routes; false where the service can't be written.
 local function keys_of_copies(event)
-  local keys, id = {}, event.event_id
-  for at, service in ipairs(event.run.set.routes) do keys[at] = not service.misfit and service.queue.base .. id end
+  local keys, id, routes = {}, event.event_id, event.run.set.routes
+  for at = 1, #routes do keys[at] = not routes[at].misfit and routes[at].queue.base .. id end
   return keys
 end
 
 -- Whether nothing stands where copies are to go; asked once for all, since it is nearly always so.
 local function is_all_new()
   local keys, ids = {}, {}
-  for _, event in ipairs(held) do
+  for at = 1, #held do
+    local event = held[at]
     if not event.torn and not event.duplicate then
       if ids[event.event_id] then return false end
       ids[event.event_id] = true
       event.keys = keys_of_copies(event)
-      for _, key in ipairs(event.keys) do
+      for place = 1, #event.keys do
+        local key = event.keys[place]
         if key then keys[#keys + 1] = key end
       end
     end
@@ -154,52 +158,62 @@ local function with_members(opts, extra)
   return extra == '' and opts or string.sub(opts, 1, -2) .. ',' .. extra .. '}'
 end
 
+-- What the event's job returns where some of its copies are parked.
+local function parked_for(held_up, routes)
+  local value = {parkedFor = held_up}
+  local is_held_up = {}
+  for _, name in ipairs(held_up) do is_held_up[name] = true end
+  for _, service in ipairs(routes) do
+    if not is_held_up[service.name] then
+      value.deliveredTo = value.deliveredTo or {}
+      table.insert(value.deliveredTo, service.name)
+    end
+  end
+  return cjson.encode(value)
+end
+
 local function deliver(event)
-  local delivered, held_up = {}, {}
-  local run, found = event.run, event.found
+  local run, found, held_up = event.run, event.found, false
+  local routes, extra = run.set.routes, run.extra
   local copy = {id = event.event_id, name = found[NAME], data = found[DATA], delay = 0,
     priority = priority_in(found[PRIORITY]), push = 'LPUSH', key = false, opts = false, like = false}
   local keys = event.keys or keys_of_copies(event)
-  for at, service in ipairs(run.set.routes) do
-    local reason = obstacle(service, keys[at], event)
+  for at = 1, #routes do
+    local service, key = routes[at], keys[at]
+    local reason = obstacle(service, key, event)
+    service.touched = true
     if not reason then
-      ensure_max_events(service.queue, service.meta)
       service.added = service.added + 1
-      local opts = with_members(service.opts, run.extra)
+      local opts = with_members(service.opts, extra)
       copy.like = copy.opts == opts and copy.key
-      copy.key, copy.opts = keys[at], opts
+      copy.key, copy.opts = key, opts
       add_job(service.queue, service.meta, now, copy)
     elseif reason == 'known' then
-      ensure_max_events(service.queue, service.meta)
       emit(service.queue, service.meta, 'duplicated', 'jobId', event.event_id)
     else
       park(event, service, reason)
+      held_up = held_up or {}
       held_up[#held_up + 1] = service.name
     end
-    if not reason or reason == 'known' then delivered[#delivered + 1] = service.name end
   end
-  if #held_up == 0 then return run.set.returned end
-  local value = {parkedFor = held_up}
-  if #delivered > 0 then value.deliveredTo = delivered end
-  return cjson.encode(value)
+  return held_up and parked_for(held_up, routes) or run.set.returned
 end
 
 -- All copies are written before any source is finished.
 trim_events(broker, meta)
-local touched = {}
-for _, event in ipairs(held) do
+for at = 1, #held do
+  local event = held[at]
   event.returned = event.duplicate and '{"duplicate":true}' or not event.torn and deliver(event) or nil
-  for _, service in ipairs(event.returned and not event.duplicate and event.run.set.routes or {}) do touched[service] = true end
 end
-for service in pairs(touched) do
-  if service.meta then
+for _, service in ipairs(services) do
+  if service.touched and service.meta then
     if service.added > 0 then rcall('INCRBY', service.queue.id, service.added) end
     mark_added(service.queue, service.meta)
     trim_events(service.queue, service.meta)
   end
 end
 
-release(broker, held, by_id, ARGV[7])
+release(broker, held, by_id, locks, ARGV[7])
 meta.some_have_children = some_have_children(events)
 local endings = {}
 local function ending_of(event)
@@ -212,7 +226,8 @@ local function ending_of(event)
 end
 
 local statuses, ended = {}, {completed = 0, failed = 0}
-for at, event in ipairs(events) do
+for at = 1, #events do
+  local event = events[at]
   local status = event.status
   if not status and event.torn then
     if event.torn.stands then fail_torn(broker, meta, now, event.id, 'active') end

@@ -43,8 +43,7 @@ local function read_jobs_to_settle()
     local last = at + 7 + tonumber(ARGV[at + 7])
     for place = at + 8, last do
       local id = ARGV[place]
-      jobs[#jobs + 1] = {id = id, key = base .. id, token = run.token, run = run, lock = false, status = false, found = false,
-        was_active = false}
+      jobs[#jobs + 1] = {id = id, key = base .. id, run = run, status = 'lost', found = false, was_active = false}
     end
     at = last + 1
   end
@@ -125,10 +124,11 @@ end
 local jobs = read_jobs_to_settle()
 local statuses, ended_last = {}, false
 if #jobs > 0 then trim_events(queue, meta) end
-local held, by_id = held_jobs(jobs)
-release(queue, held, by_id, ARGV[7])
+local held, by_id, locks = held_jobs(jobs)
+release(queue, held, by_id, locks, ARGV[7])
 meta.some_have_children = some_have_children(jobs)
-for at, job in ipairs(jobs) do
+for at = 1, #jobs do
+  local job = jobs[at]
   if not job.status then
     ended_last = settle(job) or ended_last and job.run.outcome ~= 'later' and job.run.outcome ~= 'retry'
   end

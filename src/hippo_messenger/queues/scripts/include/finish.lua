@@ -26,26 +26,24 @@ local function leave_active(queue, held, by_id)
   in_slices(staying, function(...) rcall('LPUSH', queue.active, ...) end)
 end
 
--- The jobs whose locks are their token's, each once, however often it is named; and the same by their ids. The status of
--- the others becomes 'lost'. The lock says whose a job is: where somebody has emptied `active`, the job ends as if it
--- stood there. jobs: id, key, token, and room for lock, status, found and was_active
+-- The jobs whose locks are their run's token's, each once, however often it is named; the same by their ids; and their
+-- locks. The status of the others becomes 'lost'. The lock says whose a job is: where somebody has emptied `active`, the
+-- job ends as if it stood there. jobs: id, key, run, and room for status, found and was_active
 local function held_jobs(jobs)
-  local locks, held, by_id, checked = {}, {}, {}, 0
-  for at, job in ipairs(jobs) do
-    local lock = job.key .. ':lock'
-    job.status, job.lock, locks[at] = 'lost', lock, lock
-  end
+  local locks, held, by_id, held_locks, checked = {}, {}, {}, {}, 0
+  for at = 1, #jobs do locks[at] = jobs[at].key .. ':lock' end
   in_slices(locks, function(...)
-    for _, holder in ipairs(rcall('MGET', ...)) do
+    local holders = rcall('MGET', ...)
+    for at = 1, #holders do
       checked = checked + 1
       local job = jobs[checked]
-      if holder == job.token and not by_id[job.id] then
+      if holders[at] == job.run.token and not by_id[job.id] then
         by_id[job.id], job.status = job, false
-        held[#held + 1] = job
+        held[#held + 1], held_locks[#held + 1] = job, locks[checked]
       end
     end
-  end)
-  return held, by_id
+  end, READ_SLICE)
+  return held, by_id, held_locks
 end
 
 local PLAIN = {false, false, false, true}
@@ -63,13 +61,17 @@ end
 -- Lets go of held jobs, as `held_jobs` returns them. Sets each one's `found`, for `finish`, unless it is there already, or
 -- its status: 'lost' (it was moved meanwhile, as BullMQ's moveToFailed does without a lock) or 'gone' (its hash is).
 -- worker: the name under which `take` took them, or ''
-local function release(queue, held, by_id, worker)
-  local ids, locks, plain = {}, {}, worker == '' and 8 or 9
-  for at, job in ipairs(held) do ids[at], locks[at] = job.id, job.lock end
+local function release(queue, held, by_id, locks, worker)
+  local plain = worker == '' and 8 or 9
   in_slices(locks, function(...) rcall('DEL', ...) end)
-  if rcall('SCARD', queue.stalled) > 0 then in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end) end
+  if rcall('SCARD', queue.stalled) > 0 then
+    local ids = {}
+    for at = 1, #held do ids[at] = held[at].id end
+    in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end)
+  end
   leave_active(queue, held, by_id)
-  for _, job in ipairs(held) do
+  for at = 1, #held do
+    local job = held[at]
     if job.was_active or not stands_elsewhere(queue, job.id) then
       job.found = job.found or read_ending(job.key, plain)
       job.status = not job.found and 'gone'
@@ -86,7 +88,8 @@ end
 -- What stands beside a job is looked for once for all: few have any, and a DEL of what is none goes to the append-only file.
 local function remove_jobs(queue, ids)
   local keys, besides, length, base = {}, {}, 0, queue.base
-  for at, id in ipairs(ids) do
+  for at = 1, #ids do
+    local id = ids[at]
     local key = base .. id
     keys[at] = key
     besides[length + 1], besides[length + 2], besides[length + 3] = key .. ':logs', key .. ':dependencies', key .. ':processed'
@@ -111,7 +114,8 @@ end
 local function add_finished(queue, meta, now)
   for set, ids in pairs(meta.finished or {}) do
     local scored, time = {}, whole(now)
-    for at, id in ipairs(ids) do
+    for at = 1, #ids do
+      local id = ids[at]
       scored[2 * at - 1], scored[2 * at] = time, id
     end
     in_slices(scored, function(...) rcall('ZADD', queue[set], ...) end)
@@ -166,7 +170,8 @@ end
 -- Whether one of some jobs may have children; asked once for all, since that is rare.
 local function some_have_children(jobs)
   local keys = {}
-  for _, job in ipairs(jobs) do
+  for at = 1, #jobs do
+    local job = jobs[at]
     if job.found and not job.status then
       keys[#keys + 1] = job.key .. ':dependencies'
       keys[#keys + 1] = job.key .. ':unsuccessful'

@@ -1,5 +1,6 @@
 -- What every script knows of a queue: its keys, the types they must have, Redis' clock, and BullMQ's few rules
 -- about markers and events. Nothing here writes before it has been asked to.
+-- In all scripts: a loop that turns once for a job counts, since `ipairs` calls a function for every turn.
 local rcall, rpcall = redis.call, redis.pcall
 
 local QUEUE_KEYS = {
@@ -12,6 +13,7 @@ local USUAL_TYPES = {
 local RARE_TYPES = {prioritized = 'zset', delayed = 'zset', stalled = 'set', paused = 'none'}
 local LAYOUT = 1 -- the version of all that is under a prefix; it moves when an older process would do harm to it
 local SLICE = 1000 -- `unpack` puts its values on Lua's stack, which has room for some thousands
+local READ_SLICE = 31 -- so many arguments, its name too, Redis makes again of those of the last command, if that wrote nothing
 
 -- The queue whose block of keys starts at KEYS[first], in the order of QUEUE_KEYS; made at once, since a table that grows
 -- is made anew several times.
@@ -167,6 +169,7 @@ end
 
 -- The priority of a job as its hash has it; what is none of BullMQ's counts as none.
 local function priority_in(text)
+  if text == '0' then return 0 end -- nearly always so
   local priority = counted(text)
   return priority and priority <= 0x200000 and priority or 0
 end
@@ -175,14 +178,15 @@ local function add_prioritized(queue, id, priority)
   rcall('ZADD', queue.prioritized, priority * 0x100000000 + rcall('INCR', queue.pc) % 0x100000000, id)
 end
 
--- Calls `act` with slices of a list, each short enough for `unpack`.
-local function in_slices(values, act)
-  for first = 1, #values, SLICE do act(unpack(values, first, math.min(first + SLICE - 1, #values))) end
+-- Calls `act` with slices of a list, each short enough for `unpack`, or of `size`.
+local function in_slices(values, act, size)
+  size = size or SLICE
+  for first = 1, #values, size do act(unpack(values, first, math.min(first + size - 1, #values))) end
 end
 
 -- Whether anything stands under some keys; asked once for all, since that is rare.
 local function some_exist(keys)
   local some = 0
-  in_slices(keys, function(...) some = some + rcall('EXISTS', ...) end)
+  in_slices(keys, function(...) some = some + rcall('EXISTS', ...) end, READ_SLICE)
   return some > 0
 end

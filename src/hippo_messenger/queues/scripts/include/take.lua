@@ -25,43 +25,45 @@ local function is_full(batch)
     or batch.count > 0 and batch.bytes >= batch.max_bytes
 end
 
--- What a worker needs of a job's hash; a job that was never tried has no more than the first four. They are eight, since
--- a ninth would have Redis make the table of its reply anew once more; only a scheduler's jobs have one, and such ids.
-local function read_fields(key, id)
-  local fields = rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'stacktrace')
-  if fields[1] and string.find(id, 'repeat:', 1, true) == 1 then fields[9] = rcall('HGET', key, 'rjk') end
-  return fields
+-- What a worker needs of a job's hash: name, data, options, timestamp, attempts started, why it is to fail. Whatever else
+-- there may be is `history`'s to read: a field that a hash hasn't costs as much as one that it has, and few jobs have any.
+local function read_fields(key)
+  return rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'ats', 'defa')
 end
 
 -- What a job has beside its first four fields: attempts made, attempts started, why it is to fail, scheduler, traces;
--- or false for one that has none of them.
-local function history(fields)
-  local made, started, deferred, traces, scheduler = fields[5], fields[6], fields[7], fields[8], fields[9]
-  return (made or started or deferred or traces or scheduler) and {made, started, deferred, scheduler or false, traces}
-    or false
+-- or false for one that has none of them. Attempts and traces are of those alone that were started before; only
+-- schedulers' jobs have such ids.
+local function history(key, id, fields)
+  local started, deferred = fields[5], fields[6]
+  local is_scheduled = string.find(id, 'repeat:', 1, true) == 1
+  if not (started or deferred or is_scheduled) then return false end
+  local rest = rcall('HMGET', key, 'atm', 'stacktrace', 'rjk')
+  return {rest[1], started, deferred, is_scheduled and rest[3], rest[2]}
 end
 
 -- Reads jobs in the order given until the batch is full; how many it read.
 -- A job whose hash is gone or is no whole job is put aside: it must not hold up the others.
 local function read_jobs(queue, ids, batch)
-  local base = queue.base
-  for read, id in ipairs(ids) do
+  local base, list, taken, keys = queue.base, batch.list, batch.ids, batch.keys
+  for read = 1, #ids do
     if is_full(batch) then return read - 1 end
+    local id = ids[read]
     local key = base .. id
-    local fields = read_fields(key, id)
+    local fields = read_fields(key)
+    local name, data = fields[1], fields[2]
     local reserved = queue[id] and id ~= 'base' -- its hash would be a key of the queue itself
-    if reserved or fields.err or not fields[1] or not fields[2] then
+    if reserved or fields.err or not name or not data then
       batch.broken[#batch.broken + 1] = id
-      if not reserved and (fields[1] or fields[2]) then batch.torn[#batch.torn + 1] = id end
+      if not reserved and (name or data) then batch.torn[#batch.torn + 1] = id end
     else
       local count = batch.count + 1
-      batch.count = count
-      batch.bytes = batch.bytes + #fields[2]
-      if not fields[7] then batch.left = batch.left - 1 end
-      batch.ids[count], batch.keys[count] = id, key
-      local list, last = batch.list, FIELDS * count
-      list[last - 5], list[last - 4], list[last - 3] = id, fields[1], fields[2]
-      list[last - 2], list[last - 1], list[last] = fields[3], fields[4], history(fields)
+      local last = FIELDS * count
+      batch.count, batch.bytes = count, batch.bytes + #data
+      if not fields[6] then batch.left = batch.left - 1 end
+      taken[count], keys[count] = id, key
+      list[last - 5], list[last - 4], list[last - 3] = id, name, data
+      list[last - 2], list[last - 1], list[last] = fields[3], fields[4], history(key, id, fields)
     end
   end
   return #ids
@@ -126,7 +128,8 @@ local function start_jobs(queue, meta, now, order, batch)
   local token, worker, keys, list = order.token, order.worker, batch.keys, batch.list
   local time, limited, stream, events = whole(now), 0, meta.stream, queue.events
   local locked_until = whole(now + order.lock) -- what Redis would make of a time to live, one by one
-  for at, id in ipairs(batch.ids) do
+  for at = 1, #batch.ids do
+    local id = batch.ids[at]
     local key, earlier, started = keys[at], list[FIELDS * at], '1'
     if earlier then
       started = whole((counted(earlier[2]) or 0) + 1)

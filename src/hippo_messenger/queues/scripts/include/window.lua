@@ -46,7 +46,8 @@ local function first_seen(base, window, now, digests)
     end
   end
   local within = {}
-  for at, digest in ipairs(digests) do
+  for at = 1, #digests do
+    local digest = digests[at]
     if within[digest] then fresh[at] = false end
     within[digest] = true
     if fresh[at] then new[#new + 1] = digest end
