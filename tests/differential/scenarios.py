@@ -351,6 +351,11 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         Take(),
         Settle(completed(a), fetch=True),
     ),
+    "complete a child of the same queue and take its urgent parent": (
+        Flow("broker", Job("parent", priority=5), Job("event-a", parent=("broker", "parent"))),
+        Take(),
+        Settle(completed(a), fetch=True),
+    ),
     "fail a child": (Flow(FIRST, PARENT, _child("a"), _child("b")), Take(1), Settle(failed(a))),
     "fail a child, and its parent": (Flow(FIRST, PARENT, _child("a", fpof=True), B), Take(1), Settle(failed(a))),
     "fail a child, and its delayed parent": (

@@ -93,6 +93,7 @@ function outcomes.later(job, run) delay_job(job, run.number) end
 function outcomes.back(job)
   local priority = priority_of(job)
   if priority > 0 then
+    is_plain[queue.base] = nil
     rcall('ZADD', queue.prioritized, priority * 0x100000000, job.id)
   else
     rcall('RPUSH', queue.wait, job.id)

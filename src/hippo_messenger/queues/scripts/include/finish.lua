@@ -64,7 +64,7 @@ end
 local function release(queue, held, by_id, locks, worker)
   local plain = worker == '' and 8 or 9
   in_slices(locks, function(...) rcall('DEL', ...) end)
-  if rcall('SCARD', queue.stalled) > 0 then
+  if not is_plain[queue.base] and rcall('SCARD', queue.stalled) > 0 then
     local ids = {}
     for at = 1, #held do ids[at] = held[at].id end
     in_slices(ids, function(...) rcall('SREM', queue.stalled, ...) end)
@@ -225,7 +225,5 @@ local function emit_if_drained(queue, meta, order, taken)
   local _, _, due_in, limited_for = unpack(taken)
   if #taken[1] > 0 then return end
   if order.count > 0 and (meta.paused or meta.maxed or limited_for > 0 or due_in >= 0) then return end
-  if rcall('LLEN', queue.wait) == 0 and rcall('LLEN', queue.active) == 0 and rcall('ZCARD', queue.prioritized) == 0 then
-    emit(queue, meta, 'drained')
-  end
+  if not some_wait(queue) and rcall('LLEN', queue.active) == 0 then emit(queue, meta, 'drained') end
 end

@@ -8,7 +8,7 @@ local QUEUE_KEYS = {
   'stalled', 'limiter', 'paused',
 }
 local USUAL_TYPES = {
-  wait = 'list', active = 'list', completed = 'zset', failed = 'zset', events = 'stream', marker = 'zset', meta = 'hash',
+  wait = 'list', active = 'list', completed = 'zset', failed = 'zset', events = 'stream', marker = 'zset',
 }
 local RARE_TYPES = {prioritized = 'zset', delayed = 'zset', stalled = 'set', paused = 'none'}
 local LAYOUT = 1 -- the version of all that is under a prefix; it moves when an older process would do harm to it
@@ -79,12 +79,24 @@ local function first_misfit(queue, types)
   return nil
 end
 
+-- By the bases of queues: their settings as `queue_misfit` has read them, for `read_meta`; and which have no job that is
+-- delayed, prioritized or stalled, so that no command has to look for one.
+local metas, is_plain = {}, {}
+
+local function read_settings(queue)
+  return rpcall('HMGET', queue.meta, 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
+end
+
 -- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
 local function queue_misfit(queue)
+  local meta = read_settings(queue)
+  if meta.err then return misfit(queue.meta, 'hash') or meta.err end
   local found = first_misfit(queue, USUAL_TYPES) or counter_misfit(queue.id)
   if found then return found end
+  metas[queue.base] = meta
   -- What seldom stands is asked for at once; where one of them is out of reach, each is asked for what it is.
   if rpcall('EXISTS', queue.prioritized, queue.delayed, queue.stalled, queue.paused, queue.pc, queue.limiter) == 0 then
+    is_plain[queue.base] = true
     return nil
   end
   return first_misfit(queue, RARE_TYPES) or counter_misfit(queue.pc) or counter_misfit(queue.limiter)
@@ -103,10 +115,10 @@ local function refusal(corrupt)
   return corrupt and {'corrupt', corrupt} or nil
 end
 
--- The settings of a queue that a script goes by, and room for what it has to remember of the queue.
+-- The settings of a queue that `queue_misfit` found nothing wrong with, and room for what a script has to remember of it.
 -- maxed: global concurrency is reached
 local function read_meta(queue)
-  local found = rcall('HMGET', queue.meta, 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
+  local found = metas[queue.base] or read_settings(queue)
   local meta = {
     paused = found[1] and true or false,
     concurrency = counted(found[2]),
@@ -145,6 +157,7 @@ end
 
 -- When the next delayed job is due (ms), or nil.
 local function next_delayed(queue)
+  if is_plain[queue.base] then return nil end
   local first = rcall('ZRANGEBYSCORE', queue.delayed, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return first[2] and math.min(tonumber(first[2]), 2 ^ 62) / 0x1000 or nil
 end
@@ -163,6 +176,7 @@ local function delayed_score(queue, due)
 end
 
 local function add_delayed(queue, meta, id, due)
+  is_plain[queue.base] = nil
   rcall('ZADD', queue.delayed, delayed_score(queue, due), id)
   emit(queue, meta, 'delayed', 'jobId', id, 'delay', due)
 end
@@ -175,6 +189,7 @@ local function priority_in(text)
 end
 
 local function add_prioritized(queue, id, priority)
+  is_plain[queue.base] = nil
   rcall('ZADD', queue.prioritized, priority * 0x100000000 + rcall('INCR', queue.pc) % 0x100000000, id)
 end
 

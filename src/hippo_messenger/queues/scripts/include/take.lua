@@ -5,6 +5,7 @@ local FIELDS = 6 -- of each job in what `take` returns
 
 -- Moves due jobs from delayed to wait or prioritized.
 local function promote_delayed(queue, meta, now)
+  if is_plain[queue.base] then return end
   local due = rcall('ZRANGEBYSCORE', queue.delayed, 0, (now + 1) * 0x1000 - 1, 'LIMIT', 0, SLICE)
   if #due == 0 then return end
   rcall('ZREM', queue.delayed, unpack(due))
@@ -124,6 +125,10 @@ local function limit_left(queue, meta)
   return limit, 0
 end
 
+local function some_wait(queue)
+  return rcall('LLEN', queue.wait) > 0 or not is_plain[queue.base] and rcall('ZCARD', queue.prioritized) > 0
+end
+
 local function start_jobs(queue, meta, now, order, batch)
   local token, worker, keys, list = order.token, order.worker, batch.keys, batch.list
   local time, limited, stream, events = whole(now), 0, meta.stream, queue.events
@@ -165,11 +170,13 @@ local function take(queue, meta, now, order)
       batch.room = batch.left > 0 and order.count or 0
       if meta.concurrency then batch.room = math.min(batch.room, meta.concurrency - rcall('LLEN', queue.active)) end
       if batch.room > 0 then
-        if take_waiting(queue, batch) and take_prioritized(queue, batch) then rcall('DEL', queue.pc) end
+        if take_waiting(queue, batch) and not is_plain[queue.base] and take_prioritized(queue, batch) then
+          rcall('DEL', queue.pc)
+        end
         for _, id in ipairs(batch.torn) do fail_torn(queue, meta, now, id, 'waiting') end
         start_jobs(queue, meta, now, order, batch)
       end
-      if rcall('LLEN', queue.wait) > 0 or rcall('ZCARD', queue.prioritized) > 0 then
+      if some_wait(queue) then
         more = 1
         meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
         if limited_for == 0 then mark_available(queue, meta) end
