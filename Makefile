@@ -35,7 +35,7 @@ TESTERS := 2
 # What Python has a say in. Scripts are the same in all, and what kills processes or takes long runs on each in the night.
 PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not chaos and not slow'
 
-.PHONY: help demo test versions nightly bench bench-all bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-scripts bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-all bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-scripts bench-instructions bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 help:
 	@echo 'make demo    real events through services, brokers and workers on a server of their own'
@@ -44,7 +44,7 @@ help:
 	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases; then chaos'
 	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
 	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
-	@echo 'make bench-stages  where the milliseconds of one event go'
+	@echo 'make bench-stages  where the milliseconds of one event go; make bench-instructions: what scripts cost, in instructions'
 	@echo 'make bench-all  every benchmark of docs/benchmarks.md, most of an hour'
 	@echo 'make bench-light  ours and Node in half a minute; fails where ours is not well ahead'
 	@echo 'make bench-sending  what sending alone costs; make bench-growth: what listeners, services and waiting events cost;'
@@ -91,7 +91,7 @@ bench-all:
 	@$(MAKE) --no-print-directory bench ARGS="--rates 100,1000 --live"
 	@$(MAKE) --no-print-directory bench \
 		ARGS="--events 10000 --bytes 400,4096,65536 --services 1,3,10 --persistence on --latency-seconds 0"
-	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts stages redrive,\
+	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts instructions stages redrive,\
 		$(MAKE) --no-print-directory bench-$(part) ARGS= &&) true
 
 bench-sending: $(TOOLS) $(BENCH_PACKAGES)
@@ -111,6 +111,9 @@ bench-stages: $(TOOLS)
 
 bench-scripts: $(TOOLS)
 	@$(BIN)/python -m bench.scripts $(ARGS)
+
+bench-instructions: $(TOOLS)
+	@$(BIN)/python -m bench.instructions $(ARGS)
 
 bench-register: $(TOOLS)
 	@$(BIN)/python -m bench.register $(ARGS)

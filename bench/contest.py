@@ -36,6 +36,7 @@ __all__ = [
     "event_data",
     "least_to_most",
     "median",
+    "process_memory",
     "summary",
     "timed",
     "timed_afresh",
@@ -131,7 +132,8 @@ class Load:
 class Figures:
     """Of one run: CPU is µs an event, the latencies are ms, and nan where nothing was processed.
 
-    Memory is the most (MB) that the server, and the largest of the other processes, have had.
+    Memory is the most (MB) that a process has had: the server, the sender, the router (nan where there is none), and
+    the largest of the services.
     """
 
     rate: float
@@ -141,7 +143,9 @@ class Figures:
     p99: float
     p999: float
     server_mb: float
-    process_mb: float
+    sender_mb: float
+    router_mb: float
+    service_mb: float
 
 
 async def timed_afresh(program: str, contestant: Contestant, load: Load, *, append_only: bool = False) -> Figures:
@@ -186,7 +190,8 @@ async def timed(
         _, *reports = await asyncio.gather(*(said(parts[role], "done", limit=limit) for role in ("sender", *services)))
         seconds = time.monotonic() - start
         cpu, server_cpu = all_seconds(parts.values()) - cpu_before, await server.cpu() - server_before
-        server_mb, process_mb = server.memory(), max(most_megabytes(part.pid) for part in parts.values())
+        memory = {role: most_megabytes(part.pid) for role, part in parts.items()}
+        server_mb = server.memory()
     latencies = sorted(latency for report in reports for latency in report["latencies"])
     return Figures(
         rate=events / seconds,
@@ -196,7 +201,9 @@ async def timed(
         p99=percentile(latencies, 0.99),
         p999=percentile(latencies, 0.999),
         server_mb=server_mb,
-        process_mb=process_mb,
+        sender_mb=memory["sender"],
+        router_mb=memory.get("router", math.nan),
+        service_mb=max(memory[role] for role in services),
     )
 
 
@@ -241,6 +248,12 @@ def all_seconds(parts: Iterable[Process]) -> float:
 def median(figures: Sequence[Figures]) -> Figures:
     names = Figures.__dataclass_fields__
     return Figures(**{name: statistics.median(getattr(one, name) for one in figures) for name in names})
+
+
+def process_memory(figures: Figures) -> str:
+    """MB of sender, router and service, in words."""
+    each = (figures.sender_mb, figures.router_mb, figures.service_mb)
+    return " ".join("–" if math.isnan(megabytes) else f"{megabytes:,.0f}" for megabytes in each)
 
 
 def least_to_most(figures: Sequence[Figures]) -> str:

@@ -9,11 +9,11 @@ Every contestant is the same processes: one sender, one router (broker), and ser
 validate on arrival, name jobs by a UUID, keep the same completed jobs (1 hour or 1,000) and run on a server of their
 own that is started anew for each run, under the usual prefix. Runs are interleaved; the tables have medians, with the
 least and the most events a second. CPU and Redis time are per event, CPU that of all the processes; memory is the
-most that Redis, and the largest process, had. The floor is what Redis needs to write, line up, take and delete that
-many copies of that size in pipelines of 50; `× floor` is how often that goes into a contestant's Redis time.
-Latencies are from send to processor, at so many events a second. Of large events there are fewer, so that a run moves
-about as many bytes, but at least 2,000. With `--live` senders also run as 50 tasks that each send one event after the
-other, rather than 200 events a call. Stock BullMQ's names end in its concurrency.
+most that Redis, and each of sender, router and service, had. The floor is what Redis needs to write, line up, take
+and delete that many copies of that size in pipelines of 50; `× floor` is how often that goes into a contestant's Redis
+time. Latencies are from send to processor, at so many events a second. Of large events there are fewer, so that a run
+moves about as many bytes, but at least 2,000. With `--live` senders also run as 50 tasks that each send one event after
+the other, rather than 200 events a call. Stock BullMQ's names end in its concurrency.
 """
 
 from __future__ import annotations
@@ -26,7 +26,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.buses import BUSES, NODE_PACKAGES, NODES, OURS
-from bench.contest import ALL_SERVICES, SIZE, Contestant, Figures, Load, least_to_most, median, summary, timed_afresh
+from bench.contest import (
+    ALL_SERVICES,
+    SIZE,
+    Contestant,
+    Figures,
+    Load,
+    least_to_most,
+    median,
+    process_memory,
+    summary,
+    timed_afresh,
+)
 from bench.floor import floor
 from bench.options import asked, counts, parser, service_counts, some_of
 from bench.process import run_to_end
@@ -34,7 +45,7 @@ from bench.server import Server, machine
 from bench.steps import Steps
 from bench.tables import as_json, headed, show
 
-SPEED = ("", "events/s", "least–most", "ours ×", "Redis µs", "× floor", "CPU µs", "Redis MB", "a process")
+SPEED = ("", "events/s", "least–most", "ours ×", "Redis µs", "× floor", "CPU µs", "Redis MB", "MB each")
 LATENCY = ("", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "Redis µs", "CPU µs")
 FEWEST = 2000
 """Node needs a second or two until its code is compiled; shorter runs would show little else."""
@@ -152,7 +163,7 @@ def speed(result: Result) -> Iterator[tuple[str, ...]]:
             f"{middle.server_cpu / result.floor:.1f}",
             f"{middle.cpu:,.0f}",
             f"{middle.server_mb:,.0f}",
-            f"{middle.process_mb:,.0f} MB",
+            process_memory(middle),
         )
     yield ("floor", "", "", "", f"{result.floor:,.0f}", "", "", "", "")
 

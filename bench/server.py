@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +24,13 @@ __all__ = ["Server", "machine"]
 class Server:
     """A Redis of one run, on a socket or, with a port, on the loopback."""
 
-    def __init__(self, program: str, *, append_only: bool, port: int = 0) -> None:
+    def __init__(self, program: str, *, append_only: bool, port: int = 0, under: Sequence[str] = ()) -> None:
+        """Take a program, and `under`: what it is to be run by."""
         self._directory = Path(tempfile.mkdtemp(prefix="hippo-bench-"))
         self.url = f"redis://127.0.0.1:{port}/0" if port else f"unix://{self._directory}/redis.sock"
         keep = ("--appendonly", "yes", "--appendfsync", "everysec") if append_only else ("--appendonly", "no")
         socket = ("--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(self._directory / "redis.sock"))
-        self._words = (program, *socket, "--dir", str(self._directory), "--save", "", *keep)
+        self._words = (*under, program, *socket, "--dir", str(self._directory), "--save", "", *keep)
 
     async def __aenter__(self) -> Server:
         self._process = await asyncio.create_subprocess_exec(*self._words, stdout=asyncio.subprocess.DEVNULL)
@@ -39,6 +41,11 @@ class Server:
                 return self
             except redis.exceptions.ConnectionError:
                 await asyncio.sleep(0.01)
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()

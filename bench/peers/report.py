@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import tables
-from bench.contest import Figures, Load, least_to_most, median, summary
+from bench.contest import Figures, Load, least_to_most, median, process_memory, summary
 from bench.peers.contenders import OURS, Contender
 
 __all__ = ["Outcome", "recorded", "show"]
@@ -22,7 +22,7 @@ COLUMNS = (
     "server µs",
     "CPU µs",
     "server MB",
-    "a process",
+    "MB each",
     "p50 ms",
     "p99 ms",
     "kept",
@@ -63,7 +63,7 @@ def row(outcome: Outcome, ours: float | None) -> tuple[str, ...]:
         f"{middle.server_cpu:,.0f}",
         f"{middle.cpu:,.0f}",
         f"{middle.server_mb:,.0f}",
-        f"{middle.process_mb:,.0f} MB",
+        process_memory(middle),
         f"{calm.p50:.1f}" if calm else "–",
         f"{calm.p99:.1f}" if calm else "–",
         outcome.durability,
