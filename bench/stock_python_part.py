@@ -20,10 +20,13 @@ from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
 TOTAL = int(EVENTS)
 KEEP = {"removeOnComplete": {"age": 3600, "count": 1000}}
+PATIENCE = 60.0
+"""Redis may need longer than the client's five seconds where it gets 13 MB in one piece."""
 
 
 def options() -> dict[str, Any]:
-    return {"connection": redis.asyncio.Redis.from_url(URL, decode_responses=True), "prefix": PREFIX}
+    connection = redis.asyncio.Redis.from_url(URL, decode_responses=True, socket_timeout=PATIENCE)
+    return {"connection": connection, "prefix": PREFIX}
 
 
 def job(data: dict[str, Any]) -> dict[str, Any]:
