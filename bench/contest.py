@@ -203,7 +203,7 @@ async def timed(
         server_mb=server_mb,
         sender_mb=memory["sender"],
         router_mb=memory.get("router", math.nan),
-        service_mb=max(memory[role] for role in services),
+        service_mb=max((memory[role] for role in services), default=math.nan),
     )
 
 
