@@ -20,6 +20,7 @@ def node(concurrency: int) -> Contestant:
 
 OURS = Contestant("ours", (sys.executable, "-m", "bench.hippo_part"), 200)
 NODES = (node(50), node(200))
-STOCK_PYTHON = Contestant("BullMQ, Python ×50", (sys.executable, "-m", "bench.stock_python_part"), 50, 0.1)
-BUSES = {"ours": OURS, "node-50": NODES[0], "node-200": NODES[1], "python-50": STOCK_PYTHON}
+PYTHON = Contestant("BullMQ, Python ×50", (sys.executable, "-m", "bench.stock_python_part", "best"), 50, 0.1)
+PLAIN_PYTHON = Contestant("BullMQ, Python plain", (sys.executable, "-m", "bench.stock_python_part", "plain"), 1, 0.1)
+BUSES = {"ours": OURS, "node-50": NODES[0], "node-200": NODES[1], "python-50": PYTHON, "python-plain": PLAIN_PYTHON}
 """By what `--only` calls them."""

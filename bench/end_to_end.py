@@ -13,7 +13,8 @@ most that Redis, and each of sender, router and service, had. The floor is what 
 and delete that many copies of that size in pipelines of 50; `× floor` is how often that goes into a contestant's Redis
 time. Latencies are from send to processor, at so many events a second. Of large events there are fewer, so that a run
 moves about as many bytes, but at least 2,000. With `--live` senders also run as 50 tasks that each send one event after
-the other, rather than 200 events a call. Stock BullMQ's names end in its concurrency.
+the other, rather than 200 events a call. Stock BullMQ's names end in its concurrency, which is 1 where it is plain:
+wired as its documentation begins, with one call after the other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""One part of a bus of stock BullMQ in Python: `sender`, `router` or `service`; see node/part.mjs."""
+"""One part of a bus of stock BullMQ in Python: `sender`, `router` or `service`; see node/part.mjs.
+
+Its first argument is the wiring: `best`, with a pooled client, many jobs a call and copies added side by side; or
+`plain`, as its documentation begins, one call after the other.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ from bullmq import Queue, Worker
 from bench.part import Tally, Task, say
 from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 
-ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
+WIRING, ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
+IS_PLAIN = WIRING == "plain"
 TOTAL = int(EVENTS)
 KEEP = {"removeOnComplete": {"age": 3600, "count": 1000}}
 PATIENCE = 60.0
@@ -25,6 +30,8 @@ PATIENCE = 60.0
 
 
 def options() -> dict[str, Any]:
+    if IS_PLAIN:
+        return {"connection": URL, "prefix": PREFIX}
     connection = redis.asyncio.Redis.from_url(URL, decode_responses=True, socket_timeout=PATIENCE)
     return {"connection": connection, "prefix": PREFIX}
 
@@ -46,7 +53,11 @@ async def sender() -> None:
         await queue.add(made["name"], made["data"], made["opts"])
 
     async def many(data: Sequence[dict[str, Any]]) -> None:
-        await queue.addBulk(list(map(job, data)))
+        if not IS_PLAIN:
+            await queue.addBulk(list(map(job, data)))
+            return
+        for each in data:
+            await one(each)
 
     await task.deliver(one, many)
 
@@ -58,7 +69,12 @@ async def router() -> None:
     async def route(job: Any, token: str) -> None:
         OrderSuccess.model_validate(job.data["data"])
         added = {**copies, "jobId": job.data["id"]}
-        await asyncio.gather(*(queue.add(job.name, job.data, added) for queue in queues))
+        adds = [queue.add(job.name, job.data, added) for queue in queues]
+        if not IS_PLAIN:
+            await asyncio.gather(*adds)
+            return
+        for add in adds:
+            await add
 
     Worker("broker", route, {**options(), "concurrency": int(CONCURRENCY)})
     say({"ready": True})
