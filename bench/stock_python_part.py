@@ -7,6 +7,7 @@ Its first argument is the wiring: `best`, with a pooled client, many jobs a call
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,8 @@ async def service() -> None:
 
 
 async def main() -> None:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: sys.exit(0))
+    # At once: it says nothing of clients that it doesn't close.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
     await {"sender": sender, "router": router, "service": service}[ROLE]()
     await asyncio.Event().wait()
 
