@@ -91,7 +91,7 @@ bench-all:
 	@$(MAKE) --no-print-directory bench ARGS="--rates 100,1000 --live"
 	@$(MAKE) --no-print-directory bench \
 		ARGS="--events 10000 --bytes 400,4096,65536 --services 1,3,10 --persistence on --latency-seconds 0"
-	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts instructions stages redrive,\
+	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts stages redrive instructions,\
 		$(MAKE) --no-print-directory bench-$(part) ARGS= &&) true
 
 bench-sending: $(TOOLS) $(BENCH_PACKAGES)
