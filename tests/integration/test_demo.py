@@ -94,6 +94,27 @@ async def test_what_a_demo_that_was_killed_has_left_is_swept(redis_server: str, 
         assert [key async for key in redis.scan_iter(f"{prefix}:*")] == []
 
 
+LATE = """
+import os, sys, time
+if sys.orig_argv[-1] == "broker":
+    try:
+        os.close(os.open(os.environ["FIRST_BROKER"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        time.sleep(4)
+"""
+
+
+async def test_a_broker_that_starts_late_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against asking a process to end that doesn't listen yet: all was accounted for, and the demo failed."""
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "sitecustomize.py").write_text(LATE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "late"))
+    monkeypatch.setenv("FIRST_BROKER", str(tmp_path / "first"))
+    code, shown = await ended(await demo("--events", "20", directory=tmp_path))
+    assert code == 0, shown
+    assert (tmp_path / "first").exists()
+
+
 async def test_a_prefix_with_registrations_of_others_is_refused_and_stays(
     redis_server: str, prefix: str, tmp_path: Path
 ) -> None:

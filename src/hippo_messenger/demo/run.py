@@ -100,7 +100,7 @@ async def run_demo(
             "HIPPO_CATALOGUE": catalogue or "",
         }
         children = await stack.enter_async_context(_children(directory, options, environment))
-        await _until_ready(children)
+        await _until_ready(children, Overview(connection, Layout(settings.prefix)))
         started = time.monotonic()
         _say_go(children)
         entries = await _until_settled(feed, children, LedgerReader(directory), on_progress)
@@ -164,15 +164,26 @@ async def _spawn(name: str, words: Sequence[str], directory: Path, environment: 
     return _Child(name, process, log)
 
 
-async def _until_ready(children: Sequence[_Child]) -> None:
+async def _until_ready(children: Sequence[_Child], overview: Overview) -> None:
     try:
         async with asyncio.timeout(_READY_TIME):
             for child in children:
                 if child.process.stdout is not None and await child.process.stdout.readline() != b"ready\n":
                     await child.process.wait()
-            _check_alive(children)
+            await _until_brokers_are_connected(children, overview)
     except TimeoutError:
-        raise DemoError(f"the services were not ready within {_READY_TIME:g} s; is the machine very busy?") from None
+        raise DemoError(f"the processes were not ready within {_READY_TIME:g} s; is the machine very busy?") from None
+
+
+async def _until_brokers_are_connected(children: Sequence[_Child], overview: Overview) -> None:
+    """Services are ready with one broker; another that still starts would not end cleanly when it is asked to.
+
+    Where Redis lets nobody ask who is connected, that is not waited for.
+    """
+    _check_alive(children)
+    while (connected := (await overview.standing(BROKER_QUEUE)).workers) is not None and connected < len(_BROKERS):
+        await asyncio.sleep(_LOOK)
+        _check_alive(children)
 
 
 def _say_go(children: Sequence[_Child]) -> None:
