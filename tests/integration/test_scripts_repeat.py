@@ -169,3 +169,14 @@ async def test_renewing_again_only_holds_longer(bench: Bench) -> None:
     words = (30_000, "held-1", TOKEN, "held-2", "other")
     for again in (False, True):
         assert bench.run("renew", bench.layout.broker.all, words, again=again) == [b"ok", [b"held-2"]]
+
+
+async def test_a_take_hands_out_what_a_retry_has_left_of_earlier_attempts(bench: Bench) -> None:
+    """Guards against reading them only of jobs that have been started: BullMQ's retry may remove that field alone."""
+    bench.add(ADD("retried"))
+    bench.redis.hset(bench.layout.broker.job("retried"), mapping={"atm": 2, "stacktrace": '["once"]'})
+    reply = bench.run("take", bench.layout.broker.all, order(100))
+    assert isinstance(reply[1], list)
+    flat = reply[1][0]
+    histories = dict(zip(flat[::6], flat[5::6], strict=True))
+    assert histories[b"retried"] == [b"2", b"1", None, None, b'["once"]']

@@ -26,21 +26,18 @@ local function is_full(batch)
     or batch.count > 0 and batch.bytes >= batch.max_bytes
 end
 
--- What a worker needs of a job's hash: name, data, options, timestamp, attempts started, why it is to fail. Whatever else
--- there may be is `history`'s to read: a field that a hash hasn't costs as much as one that it has, and few jobs have any.
+-- What a worker needs of a job's hash; a job that was never tried has no more than the first four. One that is retried may
+-- have any of the others without the rest.
 local function read_fields(key)
-  return rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'ats', 'defa')
+  return rpcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'stacktrace')
 end
 
 -- What a job has beside its first four fields: attempts made, attempts started, why it is to fail, scheduler, traces;
--- or false for one that has none of them. Attempts and traces are of those alone that were started before; only
--- schedulers' jobs have such ids.
+-- or false for one that has none of them. Only a scheduler's jobs have one, and such ids.
 local function history(key, id, fields)
-  local started, deferred = fields[5], fields[6]
-  local is_scheduled = string.find(id, 'repeat:', 1, true) == 1
-  if not (started or deferred or is_scheduled) then return false end
-  local rest = rcall('HMGET', key, 'atm', 'stacktrace', 'rjk')
-  return {rest[1], started, deferred, is_scheduled and rest[3], rest[2]}
+  local made, started, deferred, traces = fields[5], fields[6], fields[7], fields[8]
+  local scheduler = string.find(id, 'repeat:', 1, true) == 1 and rcall('HGET', key, 'rjk')
+  return (made or started or deferred or traces or scheduler) and {made, started, deferred, scheduler, traces} or false
 end
 
 -- Reads jobs in the order given until the batch is full; how many it read.
@@ -61,7 +58,7 @@ local function read_jobs(queue, ids, batch)
       local count = batch.count + 1
       local last = FIELDS * count
       batch.count, batch.bytes = count, batch.bytes + #data
-      if not fields[6] then batch.left = batch.left - 1 end
+      if not fields[7] then batch.left = batch.left - 1 end
       taken[count], keys[count] = id, key
       list[last - 5], list[last - 4], list[last - 3] = id, name, data
       list[last - 2], list[last - 1], list[last] = fields[3], fields[4], history(key, id, fields)
