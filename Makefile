@@ -80,8 +80,8 @@ chaos: $(TOOLS) node-packages
 bench: $(TOOLS) $(BENCH_PACKAGES)
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end $(ARGS)
 
-# What CI runs: whether the lead over stock BullMQ is still there, not how large it is. So short a run measured 2.7 to 3.9,
-# more than a long one (about 2.2), since Node is still warming up; a loss of a third is less than 1.8.
+# What CI runs: whether the lead over stock BullMQ is still there, not how large it is. So short a run measured 3.6 and 3.7
+# (before, 2.7 to 3.9), more than a long one (1.9 to 2.3), since Node is still warming up; 2.0 is a third less than 3.
 bench-light: $(TOOLS) $(BENCH_PACKAGES)
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end --events 3000 --runs 1 --latency-seconds 0 --persistence off \
 		--only ours,node-50,node-200 --fail-below 2.0 $(ARGS)

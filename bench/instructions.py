@@ -56,6 +56,7 @@ class Spent:
         assert found is not None, dump
         words = ("callgrind_annotate", "--inclusive=yes", "--threshold=100", str(dump))
         told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        # Of several with one name the first counts, which is the dearest: the others are turns of it within itself.
         costs = {name: int(count.replace(",", "")) for count, name in reversed(COSTS.findall(told))}
         commands = costs[COMMANDS]
         counts = (int(found[1]), commands, costs[SCRIPTS] - commands, costs.get(PROPAGATION, 0))

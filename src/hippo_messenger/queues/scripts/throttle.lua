@@ -23,8 +23,6 @@ set({'max', ARGV[2], 'duration', ARGV[3]})
 set({'concurrency', ARGV[4]})
 clear(ARGV[2], 'max', 'duration')
 clear(ARGV[4], 'concurrency')
-metas[queue.base] = nil -- it has changed
-if rcall('LLEN', queue.wait) > 0 or rcall('ZCARD', queue.prioritized) > 0 then
-  mark_available(queue, read_meta(queue))
-end
+metas[queue.base] = read_settings(queue) -- they have changed
+if some_wait(queue) then mark_available(queue, read_meta(queue)) end
 return {'ok'}

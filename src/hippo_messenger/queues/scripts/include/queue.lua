@@ -118,7 +118,7 @@ end
 -- The settings of a queue that `queue_misfit` found nothing wrong with, and room for what a script has to remember of it.
 -- maxed: global concurrency is reached
 local function read_meta(queue)
-  local found = metas[queue.base] or read_settings(queue)
+  local found = metas[queue.base]
   local meta = {
     paused = found[1] and true or false,
     concurrency = counted(found[2]),
@@ -153,6 +153,11 @@ end
 -- Wakes one idle worker, unless nothing may be taken.
 local function mark_available(queue, meta)
   if not (meta.paused or meta.maxed) then rcall('ZADD', queue.marker, 0, '0') end
+end
+
+-- Whether there is a job to take, but for what pause and limits say.
+local function some_wait(queue)
+  return rcall('LLEN', queue.wait) > 0 or not is_plain[queue.base] and rcall('ZCARD', queue.prioritized) > 0
 end
 
 -- When the next delayed job is due (ms), or nil.

@@ -122,10 +122,6 @@ local function limit_left(queue, meta)
   return limit, 0
 end
 
-local function some_wait(queue)
-  return rcall('LLEN', queue.wait) > 0 or not is_plain[queue.base] and rcall('ZCARD', queue.prioritized) > 0
-end
-
 local function start_jobs(queue, meta, now, order, batch)
   local token, worker, keys, list = order.token, order.worker, batch.keys, batch.list
   local time, limited, stream, events = whole(now), 0, meta.stream, queue.events
