@@ -363,6 +363,14 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         Take(2),
         Settle(failed(a), failed(b)),
     ),
+    # That it has failed is noted in its parent's hash too: only so it is found when the parent ends.
+    "fail a child that was added while its parent ran": (
+        Add(A),
+        Take(1),
+        Flow(FIRST, PARENT, Job("event-b", opts={"fpof": True}, parent=("broker", a))),
+        Take(1),
+        Settle(failed(b)),
+    ),
     "fail a child, its parent goes on": (
         Flow(FIRST, PARENT, _child("a", cpof=True), _child("b", cpof=True)),
         Take(1),

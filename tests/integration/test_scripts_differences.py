@@ -138,3 +138,17 @@ async def test_21_a_delayed_job_with_a_negative_score_is_not_announced(bench: Be
     due = bench.redis.zscore(bench.key("delayed"), "soon") / 0x1000
     assert marker(bench) == {b"1": due}
     assert bench.places("never") == ["delayed"]
+
+
+async def test_26_children_added_to_a_job_that_had_completed_are_not_looked_for(bench: Bench) -> None:
+    """What else stands beside a completed job goes with it, and all of it with a failed one."""
+    names = ("logs", "processed", "failed", "dependencies", "unsuccessful")
+    bench.add(*(ADD(job) for job in ("one", "bad", "two", "worse")))
+    bench.take(4)
+    settle(bench, outcome("completed", "one", value="{}"), outcome("failed", "bad", value="why"))
+    besides = [f"{bench.key(job)}:{name}" for job in ("one", "bad") for name in names]
+    bench.redis.mset(dict.fromkeys(besides, "x"))
+    settle(bench, outcome("completed", "two", value="{}", count="1"), outcome("failed", "worse", value="y", count="1"))
+    assert not bench.redis.exists(bench.key("one"), bench.key("bad"))
+    left = [key for key in besides if bench.redis.exists(key)]
+    assert left == [f"{bench.key('one')}:{name}" for name in ("dependencies", "unsuccessful")]

@@ -86,15 +86,19 @@ local function count_attempt(job)
 end
 
 -- What stands beside a job is looked for once for all: few have any, and a DEL of what is none goes to the append-only file.
-local function remove_jobs(queue, ids)
-  local keys, besides, length, base = {}, {}, 0, queue.base
+-- set: in which they all stood, or nil; a completed job had neither waiting nor failed children when it ended
+local function remove_jobs(queue, ids, set)
+  local keys, besides, length, base, childless = {}, {}, 0, queue.base, set == 'completed'
   for at = 1, #ids do
     local id = ids[at]
     local key = base .. id
     keys[at] = key
-    besides[length + 1], besides[length + 2], besides[length + 3] = key .. ':logs', key .. ':dependencies', key .. ':processed'
-    besides[length + 4], besides[length + 5] = key .. ':failed', key .. ':unsuccessful'
-    length = length + 5
+    besides[length + 1], besides[length + 2], besides[length + 3] = key .. ':logs', key .. ':processed', key .. ':failed'
+    length = length + 3
+    if not childless then
+      besides[length + 1], besides[length + 2] = key .. ':dependencies', key .. ':unsuccessful'
+      length = length + 2
+    end
   end
   in_slices(keys, function(...) rcall('DEL', ...) end)
   if some_exist(besides) then in_slices(besides, function(...) rcall('DEL', ...) end) end
@@ -107,7 +111,7 @@ local function drop_finished(queue, meta, set, ids)
     local parent = type(parent_key) == 'string' and parent_of(parent_key)
     if parent and not parent_misfit(parent) then forget_child(parent, queue.base .. id, meta.stream) end
   end
-  remove_jobs(queue, ids)
+  remove_jobs(queue, ids, set)
 end
 
 -- Notes in `completed` and `failed` what `finish` has finished since the last time.
@@ -167,14 +171,15 @@ local function tell_parent(meta, now, job, ending, parent)
   return ending
 end
 
--- Whether one of some jobs may have children; asked once for all, since that is rare.
+-- Whether one of some jobs may have children that are waiting or have failed; asked once for all, since that is rare. A
+-- child that has failed has left something in its parent's hash too, so that this isn't plain any more.
 local function some_have_children(jobs)
   local keys = {}
   for at = 1, #jobs do
     local job = jobs[at]
     if job.found and not job.status then
       keys[#keys + 1] = job.key .. ':dependencies'
-      keys[#keys + 1] = job.key .. ':unsuccessful'
+      if job.found ~= PLAIN then keys[#keys + 1] = job.key .. ':unsuccessful' end
     end
   end
   return some_exist(keys)
