@@ -17,7 +17,11 @@ Kind = TypeVar("Kind")
 def parser(about: str | None, *, prog: str | None = None) -> argparse.ArgumentParser:
     """Of a program that starts servers."""
     made = argparse.ArgumentParser(prog=prog, description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--server", default=shutil.which("redis-server") or shutil.which("valkey-server"))
+    made.add_argument(
+        "--server",
+        default=shutil.which("redis-server") or shutil.which("valkey-server"),
+        help="the program, and settings of its own: 'redis-server --hash-max-listpack-value 64' is as it is shipped",
+    )
     return made
 
 

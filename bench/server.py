@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -20,17 +21,21 @@ from bench.process import megabytes
 
 __all__ = ["Server", "machine"]
 
+ADVISED = ("--hash-max-listpack-value", "8192")
+"""What docs/guides/redis.md advises for a Redis with BullMQ queues, whoever serves them; every contestant has it."""
+
 
 class Server:
     """A Redis of one run, on a socket or, with a port, on the loopback."""
 
     def __init__(self, program: str, *, append_only: bool, port: int = 0, under: Sequence[str] = ()) -> None:
-        """Take a program, and `under`: what it is to be run by."""
+        """Take a program, with settings of its own if it is to have any, and `under`: what it is to be run by."""
+        path, *own = shlex.split(program)
         self._directory = Path(tempfile.mkdtemp(prefix="hippo-bench-"))
         self.url = f"redis://127.0.0.1:{port}/0" if port else f"unix://{self._directory}/redis.sock"
         keep = ("--appendonly", "yes", "--appendfsync", "everysec") if append_only else ("--appendonly", "no")
         socket = ("--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(self._directory / "redis.sock"))
-        self._words = (*under, program, *socket, "--dir", str(self._directory), "--save", "", *keep)
+        self._words = (*under, path, *socket, "--dir", str(self._directory), "--save", "", *keep, *ADVISED, *own)
 
     async def __aenter__(self) -> Server:
         self._process = await asyncio.create_subprocess_exec(*self._words, stdout=asyncio.subprocess.DEVNULL)
@@ -65,12 +70,14 @@ class Server:
 
 def machine(program: str, *, packages: Path | None = None) -> str:
     """Date, processor and versions, in one line; `packages` is where the npm packages stand."""
-    words = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()
+    path, *own = shlex.split(program)
+    words = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout.split()
     server = next(word for word in words if word.startswith("v=")).removeprefix("v=")
+    settings = " ".join(own or ADVISED).replace("--", "")
     facts = [
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"{os.cpu_count()} cores of {_processor()}",
-        f"{words[0]} {server}",
+        f"{words[0]} {server} ({settings})",
         f"Python {platform.python_version()}",
         *(f"{name} {version(name)} (Python)" for name in ("redis", "hiredis", "pydantic", "bullmq")),
     ]

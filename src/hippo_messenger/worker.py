@@ -77,7 +77,7 @@ class HippoWorker:
             raise ConfigurationError(f"expected a concurrency from 1 to 1,000, got {concurrency!r}")
         self._messenger = messenger
         self._concurrency = concurrency
-        settings = messenger.settings
+        self._settings = settings = messenger.settings
         layout = Layout(settings.prefix)
         keys = layout.queue(messenger.service)
         caller = Caller(messenger.connection, observer=messenger.observer)
@@ -192,7 +192,7 @@ class HippoWorker:
             supervision.start("processing", self._process_all),
             supervision.start("renewing", self._upkeep.renew),
             supervision.start("recovering", self._upkeep.recover),
-            supervision.watch(lambda: self.health, every=self._messenger.settings.block_timeout / 4),
+            supervision.watch(lambda: self.health, every=self._settings.block_timeout / 4),
         ]
         self._watchdog.start()
         log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
@@ -230,7 +230,7 @@ class HippoWorker:
         """
         self._stopping = True
         self._changed.set()
-        await self._runners.finish(within=self._messenger.settings.worker_grace if grace is None else grace)
+        await self._runners.finish(within=self._settings.worker_grace if grace is None else grace)
         await self._runners.cancel(within=_CANCEL_TIME)
         self._changed.set()
         tasks, self._tasks = self._tasks, []
@@ -267,8 +267,9 @@ class HippoWorker:
             while not self._stopping:
                 room = self._room()
                 if self._finished or (self._look and room > 0):
-                    await self._gather(taken)
-                    room = self._room()
+                    if self._is_crowded(taken):
+                        await asyncio.sleep(self._exchanged + _GATHERING - asyncio.get_running_loop().time())
+                        room = self._room()
                     self._look = self._look and room <= 0
                     taken = await self._exchange(room)
                     if room > 0 and taken.jobs and (taken.more or len(taken.jobs) == room):
@@ -289,17 +290,16 @@ class HippoWorker:
             raise
         await self._wind_down(listener)
 
-    async def _gather(self, taken: Taken) -> None:
-        """Where jobs come in crowds and none is left waiting, let some more come and end: one call does for all.
+    def _is_crowded(self, taken: Taken) -> bool:
+        """Jobs come in crowds, and none is left waiting: let some more come and end, so that one call does for all.
 
         A worker that gets a job now and then, or has more to do than it has room for, is not held up.
         """
-        if len(taken.jobs) >= _CROWD and not taken.more and not self._stopping:
-            await asyncio.sleep(self._exchanged + _GATHERING - asyncio.get_running_loop().time())
+        return len(taken.jobs) >= _CROWD and not taken.more and not self._stopping
 
     def _room(self) -> int:
         """How many jobs more it may take: none while those in hand come to `worker_bytes`."""
-        is_laden = self._runners.bytes >= self._messenger.settings.worker_bytes
+        is_laden = self._runners.bytes >= self._settings.worker_bytes
         return 0 if is_laden else self._pace.room(self._concurrency - len(self._runners))
 
     def _look_again(self) -> None:
@@ -308,7 +308,7 @@ class HippoWorker:
 
     async def _exchange(self, room: int) -> Taken:
         """Settle what has finished, and take new jobs and start them."""
-        settings = self._messenger.settings
+        settings = self._settings
         left = max(settings.worker_bytes - self._runners.bytes, 1)
         order = Order(room, lock=settings.worker_lock, max_bytes=min(left, TAKE_BYTES))
         outcomes, self._finished = self._finished, []
@@ -357,7 +357,7 @@ class HippoWorker:
                 log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 
     async def _pause_if_full(self) -> None:
-        limit = self._messenger.settings.dead_letter_limit
+        limit = self._settings.dead_letter_limit
         if await self._queue.pause_at(limit):
             log.error(
                 "%s: the queue holds %d dead letters and is paused; redrive or discard them, then resume it",
@@ -367,7 +367,7 @@ class HippoWorker:
 
     async def _listen(self, taken: Taken) -> bool:
         """Wait until a job may be there; True when the queue said so, False when it is just time to look."""
-        settings = self._messenger.settings
+        settings = self._settings
         timeout = min(settings.block_timeout, taken.limited_for or settings.block_timeout)
         if taken.due_in is not None:
             timeout = min(timeout, taken.due_in + (_PRECEDENCE if self._has_put_back else 0))

@@ -203,11 +203,10 @@ class Connection:
 
 
 class WaitingLine:
-    """Carries commands that wait."""
+    """Carries commands that wait, one at a time."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._limit: asyncio.Timeout | None = None
 
     async def block(self, *words: Word, timeout: float) -> object:
         """The reply to a blocking command, whose last argument (`timeout`, seconds) is added here.
@@ -215,18 +214,11 @@ class WaitingLine:
         Raises:
             RedisError: It failed, or the peer is dead.
         """
-        try:
-            async with asyncio.timeout(None) as self._limit:
-                return await self._line.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
-        except TimeoutError:
-            raise RedisTimeoutError("Redis: no answer to a command beside this one; the peer may be gone") from None
-        finally:
-            self._limit = None
+        return await self._line.call(*words, timeout, timeout=timeout + _BLOCK_MARGIN)
 
     def give_up(self) -> None:
         """Wait no more: the peer seems to be dead, and would be waited for until the block is over."""
-        if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        self._line.hang_up(TimeoutError("no answer to a command beside this one; the peer may be gone"))
 
     async def connect(self, key: str) -> None:
         """Connect to the server that has this key, under the line's client name, though there is nothing to wait for.

@@ -57,6 +57,7 @@ def _spawn(program: str, runtime: Path, data: Path) -> subprocess.Popen[bytes]:
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
+        "hash-max-ziplist-value": "8192",  # see docs/guides/redis.md; under the name that old servers know too
         "daemonize": "no",
         "logfile": str(data / "server.log"),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 __all__ = ["BROKER_QUEUE", "Layout", "QueueKeys"]
@@ -44,7 +44,7 @@ class QueueKeys:
     @cached_property
     def all(self) -> tuple[str, ...]:
         """The block of keys that a script takes for one queue."""
-        return tuple(self.base + name for name in _QUEUE_KEYS)
+        return tuple([self.base + name for name in _QUEUE_KEYS])
 
     @property
     def marker(self) -> str:
@@ -76,15 +76,19 @@ class Layout:
     """Every key under one prefix."""
 
     prefix: str
+    _queues: dict[str, QueueKeys] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def queue(self, name: str) -> QueueKeys:
-        """The keys of a service's queue, or of the broker's."""
-        return QueueKeys(self.prefix, name)
+        """The keys of a service's queue, or of the broker's; made once, since a router needs them at every call."""
+        keys = self._queues.get(name)
+        if keys is None:
+            keys = self._queues[name] = QueueKeys(self.prefix, name)
+        return keys
 
-    @cached_property
+    @property
     def broker(self) -> QueueKeys:
         """The keys of the broker's queue."""
-        return QueueKeys(self.prefix, BROKER_QUEUE)
+        return self.queue(BROKER_QUEUE)
 
     @property
     def version(self) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from hiredis import pack_command
 from redis import exceptions as foreign
 from redis.asyncio import ConnectionPool, RedisCluster
 
 from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error, says_read_only
+from hippo_messenger.queues.wire import Wire, Word
 
 __all__ = ["ClusterLine", "Line", "ServerLine", "Word"]
 
 _CLIENTS_OWN = ("CLUSTER", "COMMAND")
-Word = str | bytes | int | float
-"""One word of a command."""
 
 
 class Line(Protocol):
@@ -34,8 +33,12 @@ class Line(Protocol):
         """
         ...
 
+    def hang_up(self, error: Exception) -> None:
+        """Drop the connection: whatever waits at it fails with this error, and the next call makes another one."""
+        ...
+
     async def close(self) -> None:
-        """Hang up; may be called again."""
+        """Hang up for good; may be called again."""
         ...
 
 
@@ -45,46 +48,71 @@ class ServerLine:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool: Any = pool  # its methods have no types
         self._connection: Any = None
+        self._wire: Wire | None = None
         self._is_closed = False
         self._turn = asyncio.Lock()
+        self._in_line = 0
 
     async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
         """See `Line`."""
-        sent = False
+        loop = asyncio.get_running_loop()
+        deadline, sent = loop.time() + timeout, False
         try:
-            async with asyncio.timeout(timeout), self._turn:
-                connection = await self._connected()
-                packed = _packed(words)
-                sent = True
-                try:
-                    await connection.send_packed_command(packed)
-                    # Whoever is interrupted here leaves a closed connection behind, not one with an old reply in it.
-                    return cast("object", await connection.read_response())
-                except FOREIGN_ERRORS as error:
-                    if says_read_only(error):  # a primary no more: its name may lead to another one by now
-                        await connection.disconnect()
-                    raise
+            wire = await self._turn_at(deadline)
+            sent = True
+            try:
+                return await wire.ask(*words, timeout=deadline - loop.time())
+            finally:
+                self._turn.release()
         except FOREIGN_ERRORS as error:
+            if says_read_only(error):  # a primary no more: its name may lead to another one by now
+                self.hang_up(error)
             raise as_redis_error(error, maybe_executed=sent) from error
+
+    def hang_up(self, error: Exception) -> None:
+        """See `Line`."""
+        if self._wire is not None:
+            self._wire.close(error)
 
     async def close(self) -> None:
         """See `Line`."""
         self._is_closed = True
         await self._pool.aclose()
 
-    async def _connected(self) -> Any:  # noqa: ANN401 - it has no type
-        """The connection, made anew where it broke, or has something in it that nobody asked for."""
+    async def _turn_at(self, deadline: float) -> Wire:
+        """The wire, to nobody else until the turn is released."""
+        wire = self._wire
+        if wire is not None and wire.is_open and not (self._turn.locked() or self._in_line):
+            await self._turn.acquire()  # at once: it is free, and nobody was here first
+            return wire
+        async with asyncio.timeout_at(deadline):
+            self._in_line += 1
+            try:
+                await self._turn.acquire()
+            finally:
+                self._in_line -= 1
+            try:
+                return await self._connected()
+            except BaseException:
+                self._turn.release()
+                raise
+
+    async def _connected(self) -> Wire:
+        """The wire, over a connection that is made anew where it broke."""
+        if self._wire is not None and self._wire.is_open:
+            return self._wire
         connection = self._connection
         if connection is None:
             connection = self._connection = await self._pool.get_connection()
-        elif not connection.is_connected or await connection.can_read():
-            await connection.disconnect()
+        else:
+            await connection.disconnect(nowait=True)
             if not self._is_closed:
                 await connection.connect()
         if self._is_closed:  # by somebody else, while this call waited for its turn or its connection
             await self._pool.aclose()
             raise foreign.ConnectionError("the line was closed")
-        return connection
+        self._wire = Wire(connection._writer.transport)  # noqa: SLF001 - there is no other way to it
+        return self._wire
 
 
 class ClusterLine:
@@ -98,31 +126,39 @@ class ClusterLine:
                 self._client.set_response_callback(command, _as_it_came)
         self._client.result_callbacks.pop("SCAN", None)
         self._turn = asyncio.Lock()
+        self._limit: asyncio.Timeout | None = None
 
     async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
         """See `Line`."""
         try:
             async with asyncio.timeout(timeout), self._turn:
-                await self._client.initialize()
-                # A command without a key doesn't say which node is meant.
-                if beside is not None:
-                    node = self._client.get_node_from_key(beside)
-                elif words[0] == "INFO":
-                    node = self._client.get_default_node()
-                else:
-                    return cast("object", await self._client.execute_command(*words))
-                return cast("object", await self._client.execute_command(*words, target_nodes=node))
+                try:
+                    async with asyncio.timeout(None) as self._limit:
+                        return await self._asked(words, beside)
+                finally:
+                    self._limit = None
         except FOREIGN_ERRORS as error:
             raise as_redis_error(error, maybe_executed=True) from error
+
+    def hang_up(self, error: Exception) -> None:
+        """See `Line`; here whatever waits has timed out."""
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         """See `Line`."""
         await self._client.aclose()
 
-
-def _packed(words: tuple[Word, ...]) -> bytes:
-    """A command as it goes over the wire, made in C: the connection's own way takes four times as long."""
-    return cast("bytes", pack_command(cast("Any", words)))  # its type allows for one word only
+    async def _asked(self, words: Sequence[Word], beside: str | None) -> object:
+        await self._client.initialize()
+        # A command without a key doesn't say which node is meant.
+        if beside is not None:
+            node = self._client.get_node_from_key(beside)
+        elif words[0] == "INFO":
+            node = self._client.get_default_node()
+        else:
+            return cast("object", await self._client.execute_command(*words))
+        return cast("object", await self._client.execute_command(*words, target_nodes=node))
 
 
 def _as_it_came(response: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the client library's own type

@@ -228,7 +228,7 @@ def _writable(words: str | bytes) -> bytes:
 
 
 def _texts(values: object) -> tuple[str, ...]:
-    return tuple(value.decode(errors="surrogateescape") for value in cast("list[bytes]", values))
+    return tuple([value.decode(errors="surrogateescape") for value in cast("list[bytes]", values)])
 
 
 def _triples(values: Sequence[str]) -> Iterable[tuple[str, str, str]]:
@@ -238,7 +238,7 @@ def _triples(values: Sequence[str]) -> Iterable[tuple[str, str, str]]:
 def _taken(token: str, reply: object, order: Order) -> Taken:
     flat, broken, due_in, limited_for, more = cast("tuple[list[Any], list[bytes], int, int, int]", reply)
     return Taken(
-        jobs=tuple(_job(token, *flat[at : at + _JOB_FIELDS]) for at in range(0, len(flat), _JOB_FIELDS)),
+        jobs=tuple([_job(token, *flat[at : at + _JOB_FIELDS]) for at in range(0, len(flat), _JOB_FIELDS)]),
         broken=_texts(broken),
         due_in=due_in / 1000 if due_in >= 0 else None,
         limited_for=limited_for / 1000,
