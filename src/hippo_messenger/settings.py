@@ -37,7 +37,7 @@ class Settings(BaseModel):
     allow_eviction: bool = False
     """Take a Redis that drops keys when memory is short (events will be lost)."""
     events_stream: bool = True
-    """Write BullMQ's events stream, which QueueEvents and dashboards read."""
+    """Write BullMQ's events stream, for QueueEvents and dashboards; replicas get it, the append-only file doesn't."""
 
     metrics_minutes: int = Field(default=1440, ge=0)
     """For how many minutes each queue remembers how many jobs finished in it, as BullMQ's `getMetrics` reads it."""

@@ -89,6 +89,28 @@ async def test_a_name_that_leads_to_another_primary_is_asked_anew(
 
 
 @pytest.mark.chaos
+async def test_a_replica_has_the_events_streams_too(start_server: StartServer, settings: Settings) -> None:
+    """Though they are not in the append-only file."""
+    primary_url, replica_url = start_server(*AT_ONCE), start_server(*AT_ONCE)
+    primary, replica = (redis.asyncio.Redis.from_url(url) for url in (primary_url, replica_url))
+    bus = Bus(primary_url, settings)
+    system = await System.started(bus)
+    await replica.replicaof(*place(primary_url))
+    await copied(replica, primary)
+
+    await system.works()
+    await bus.settled("account", completed=len(system.sent))
+
+    await copied(replica, primary)
+    for queue in ("broker", "account"):
+        stream = f"{bus.queue(queue).base}events"
+        assert await replica.xrange(stream) == await primary.xrange(stream) != []
+    await bus.close()
+    for client in (primary, replica):
+        await client.aclose()
+
+
+@pytest.mark.chaos
 @pytest.mark.slow
 async def test_when_sentinel_makes_a_replica_the_primary_everything_goes_on_there(
     start_server: StartServer, server_binary: str, tmp_path: Path, settings: Settings

@@ -194,3 +194,29 @@ async def test_a_redis_that_comes_back_empty_gets_its_registrations_again(
         assert set(await mortal_bus.redis.hkeys(mortal_bus.layout.registry)) == {b"account", b"billing"}
 
     await eventually(known)
+
+
+@pytest.mark.chaos
+async def test_a_redis_that_was_killed_has_every_job_and_begins_its_events_streams_anew(
+    mortal_server: MortalServer, mortal_bus: Bus
+) -> None:
+    """Who follows them goes on after the last event that they have seen."""
+    await mortal_server.start()
+    system = await System.started(mortal_bus)
+    stream = f"{mortal_bus.queue('account').base}events"
+    await asyncio.gather(*(system.send() for _ in range(20)))
+    await system.works()
+    await mortal_bus.settled("account", completed=len(system.sent))
+    seen = (await mortal_bus.redis.xrevrange(stream, count=1))[0][0]
+
+    await mortal_server.kill()
+    await mortal_server.start()
+    await mortal_bus.redis.connection_pool.disconnect()
+
+    assert await mortal_bus.counts("account") == {"completed": len(system.sent)}
+    assert await mortal_bus.job_ids("account") == sorted(system.sent)
+    await system.works()
+    await mortal_bus.settled("account", completed=len(system.sent))
+    [(_, followed)] = await mortal_bus.redis.xread({stream: seen})
+    assert followed == await mortal_bus.redis.xrange(stream)
+    assert {fields[b"event"] for _, fields in followed} >= {b"added", b"waiting", b"active", b"completed"}

@@ -21,9 +21,8 @@ local function add_job(queue, meta, now, job)
       'delay', whole(delay), 'priority', whole(priority))
   end
   if job.more and #job.more > 0 then rcall('HSET', job.key, unpack(job.more)) end
-  local stream, events = meta.stream, queue.events
-  if stream then rpcall('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', job.name) end -- as `emit`
   if delay > 0 then
+    emit(queue, meta, 'added', 'jobId', id, 'name', job.name)
     add_delayed(queue, meta, id, now + delay)
     meta.added_delayed = true
     return
@@ -35,7 +34,13 @@ local function add_job(queue, meta, now, job)
   else
     rcall(job.push, queue.wait, id)
   end
-  if stream then rpcall('XADD', events, '*', 'event', 'waiting', 'jobId', id) end
+  if meta.stream then -- as `emit`
+    local events = queue.events
+    copy_to(REPLICAS)
+    rpcall('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', job.name)
+    rpcall('XADD', events, '*', 'event', 'waiting', 'jobId', id)
+    copy_to(EVERYWHERE)
+  end
   meta.added_waiting = true
 end
 

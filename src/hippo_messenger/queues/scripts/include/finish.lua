@@ -217,7 +217,7 @@ local function finish(queue, meta, now, job, ending)
       rcall('HDEL', key, 'defa')
     end
   end
-  if meta.stream then rpcall('XADD', queue.events, '*', 'event', set, 'jobId', id, field, value, 'prev', 'active') end
+  emit(queue, meta, set, 'jobId', id, field, value, 'prev', 'active')
   if set == 'failed' and made >= ending.attempts then
     emit(queue, meta, 'retries-exhausted', 'jobId', id, 'attemptsMade', made)
   end

@@ -2,6 +2,7 @@
 -- about markers and events. Nothing here writes before it has been asked to.
 -- In all scripts: a loop that turns once for a job counts, since `ipairs` calls a function for every turn.
 local rcall, rpcall = redis.call, redis.pcall
+local copy_to, EVERYWHERE, REPLICAS = redis.set_repl, redis.REPL_ALL, redis.REPL_REPLICA
 
 local QUEUE_KEYS = {
   'wait', 'active', 'prioritized', 'delayed', 'completed', 'failed', 'events', 'marker', 'meta', 'id', 'pc',
@@ -140,14 +141,22 @@ local function ensure_max_events(queue, meta)
   end
 end
 
+-- What is emitted goes to replicas, but not into the append-only file: half of that would be events. A Redis that was
+-- killed has all jobs and their states, and begins its streams anew.
 -- A stream whose last id is the highest takes no more; that must harm nobody.
 local function emit(queue, meta, ...)
-  if meta.stream then rpcall('XADD', queue.events, '*', 'event', ...) end
+  if not meta.stream then return end
+  copy_to(REPLICAS)
+  rpcall('XADD', queue.events, '*', 'event', ...)
+  copy_to(EVERYWHERE)
 end
 
 local function trim_events(queue, meta)
   ensure_max_events(queue, meta)
-  if meta.stream then rcall('XTRIM', queue.events, 'MAXLEN', '~', meta.max_events) end
+  if not meta.stream then return end
+  copy_to(REPLICAS)
+  rcall('XTRIM', queue.events, 'MAXLEN', '~', meta.max_events)
+  copy_to(EVERYWHERE)
 end
 
 -- Wakes one idle worker, unless nothing may be taken.

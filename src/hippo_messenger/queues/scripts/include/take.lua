@@ -122,19 +122,25 @@ local function limit_left(queue, meta)
   return limit, 0
 end
 
+-- As `emit`, for all at once.
+local function emit_active(queue, ids)
+  local events = queue.events
+  copy_to(REPLICAS)
+  for at = 1, #ids do rpcall('XADD', events, '*', 'event', 'active', 'jobId', ids[at], 'prev', 'waiting') end
+  copy_to(EVERYWHERE)
+end
+
 local function start_jobs(queue, meta, now, order, batch)
   local token, worker, keys, list = order.token, order.worker, batch.keys, batch.list
-  local time, limited, stream, events = whole(now), 0, meta.stream, queue.events
+  local time, limited = whole(now), 0
   local locked_until = whole(now + order.lock) -- what Redis would make of a time to live, one by one
   for at = 1, #batch.ids do
-    local id = batch.ids[at]
     local key, earlier, started = keys[at], list[FIELDS * at], '1'
     if earlier then
       started = whole((counted(earlier[2]) or 0) + 1)
       earlier[2] = started
     end
     rcall('SET', key .. ':lock', token, 'PXAT', locked_until)
-    if stream then rpcall('XADD', events, '*', 'event', 'active', 'jobId', id, 'prev', 'waiting') end -- as `emit`
     if worker ~= '' then
       rcall('HSET', key, 'processedOn', time, 'ats', started, 'pb', worker)
     else
@@ -142,6 +148,7 @@ local function start_jobs(queue, meta, now, order, batch)
     end
     if not (earlier and earlier[3]) then limited = limited + 1 end
   end
+  if meta.stream then emit_active(queue, batch.ids) end
   in_slices(batch.ids, function(...) rcall('LPUSH', queue.active, ...) end)
   if meta.limit and limited > 0 and rcall('INCRBY', queue.limiter, limited) == limited then
     rcall('PEXPIRE', queue.limiter, meta.limit_duration or 1000)
