@@ -7,6 +7,9 @@ The parts are those of `make bench`, each of which also writes down when its cal
 begin and end, by the machine's clock. An event's stages are put together from what its sender, the broker and one
 service wrote; events that met another one are left out. The table has the median and the 99th percentile of each stage,
 which don't add up to those of the whole.
+
+The second table is the machine's part in it: how long one process, alone on it, takes to encode an event after a sleep.
+What that is more than without one is waking up: the core's caches, and on a virtual machine the core itself.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
@@ -31,6 +35,9 @@ from bench.part import Tally
 from bench.process import run_to_end
 from bench.server import machine
 from bench.tables import headed, show
+from hippo_messenger.catalogue.golden_hippo import OrderSuccess
+from hippo_messenger.catalogue.model import to_wire
+from hippo_messenger.envelope import encode, new_event_id
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.queue import Queue
 
@@ -45,6 +52,8 @@ STAGES = (
     "service: take",
     "service: read, validate, start",
 )
+PAUSES = (0.0, 0.001, 0.01)
+"""Seconds; the last is that of 100 events a second."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,20 @@ def lines(found: Sequence[Sequence[float]]) -> Iterator[tuple[str, ...]]:
     for name, times in zip((*STAGES, "all"), every, strict=True):
         ordered = [1000 * each for each in sorted(times)]
         yield (name, f"{statistics.median(ordered):.2f}", f"{percentile(ordered, 0.99):.2f}")
+
+
+def encoding(*, pause: float, times: int = 300) -> float:
+    """The median time (s) that it takes to encode an event after so long a sleep (s)."""
+
+    def once() -> float:
+        if pause:
+            time.sleep(pause)
+        began = time.perf_counter()
+        data = to_wire(OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com"))
+        encode(event_id=new_event_id(), source="order", event_type="ORDER_SUCCESS", data=data)
+        return time.perf_counter() - began
+
+    return statistics.median([once() for _ in range(times)][times // 10 :])
 
 
 def read(directory: Path) -> Tracks:
@@ -160,6 +183,8 @@ async def main() -> None:
         raise SystemExit("expected events that meet no other, found none; take a lower --rate")
     title = f"{len(found):,} of {told.events:,} events, {told.rate:,} a second"
     show(console, title, ("", "p50 ms", "p99 ms"), lines(found))
+    slept = [(f"{1000 * pause:g} ms", f"{1e6 * encoding(pause=pause):.1f}") for pause in PAUSES]
+    show(console, "The same work after a sleep", ("slept", "µs"), slept)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from hippo_messenger.cli.options import PrefixOption, RedisOption, opened, read_settings
+from hippo_messenger.cli.options import (
+    CatalogueOption,
+    PrefixOption,
+    RedisOption,
+    opened,
+    read_catalogue,
+    read_settings,
+)
 from hippo_messenger.cli.output import complain, run
 from hippo_messenger.envelope import check_event_id
 from hippo_messenger.queues.admin import Admin
@@ -18,9 +25,14 @@ def cancel(
     event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="What `send` printed.")],
     redis: RedisOption = None,
     prefix: PrefixOption = None,
+    catalogue: CatalogueOption = None,
 ) -> None:
-    """Take back an event that was sent with a delay and is not due yet, with its sender's own copy if there is one."""
+    """Take back an event that was sent with a delay and is not due yet, with its sender's own copy if there is one.
+
+    It takes a catalogue as every command does, so that a script can give all of them the same; an id needs none.
+    """
     settings = read_settings(prefix)
+    read_catalogue(catalogue)
     wanted = check_event_id(event_id)
 
     async def take_back() -> bool:
