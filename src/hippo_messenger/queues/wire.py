@@ -1,7 +1,7 @@
 """A connection that stands: a command goes out, its reply comes back.
 
 The client library connects: it knows addresses, TLS, logins and Sentinel. Its own way from there on, through a stream,
-a parser and layers of coroutines, took a third of what an event costs a process that has few of them.
+a parser and layers of coroutines, was a third of the function calls of a worker that has few events.
 """
 
 from __future__ import annotations
