@@ -222,6 +222,22 @@ async def test_a_job_with_a_failed_child_is_not_completed(bench: Bench) -> None:
     assert b"failed child" in _field(bench, "held-1", "failedReason")
 
 
+async def test_a_job_that_failed_for_its_children_fails_again_when_it_is_retried_as_new(bench: Bench) -> None:
+    """Guards against a failure without a trace: BullMQ's retry may take away all else that tells it from a new one."""
+    key = bench.key("held-1")
+    bench.redis.sadd(f"{key}:dependencies", "x")
+    complete = [*order(0), *outcome("completed", "held-1", value="{}")]
+    bench.run("settle", bench.layout.broker.all, complete)
+    bench.redis.delete(f"{key}:dependencies")  # the child fails; of a failed parent BullMQ notes it only so:
+    bench.redis.zadd(f"{key}:unsuccessful", {"x": 1})
+    bench.redis.zrem(bench.key("failed"), "held-1")  # BullMQ's reprocessJob, which is to forget attempts too
+    bench.redis.hdel(key, "finishedOn", "processedOn", "failedReason", "atm", "ats")
+    bench.redis.rpush(bench.key("wait"), "held-1")
+    bench.run("take", bench.layout.broker.all, order(1))
+    bench.run("settle", bench.layout.broker.all, complete)
+    assert bench.places("held-1") == ["failed"]
+
+
 async def test_a_job_that_somebody_took_out_of_active_ends_all_the_same(bench: Bench) -> None:
     bench.redis.delete(bench.key("active"))
     assert bench.run(*_words(bench, "settle"))[2] == [b"settled"] * 6

@@ -149,9 +149,9 @@ local function trim_finished(queue, meta, outcome, keep, now)
   end
 end
 
--- The ending of a job that can't be completed.
+-- The ending of a job that can't be completed. Its traces are none, but stand in its hash, which is so never plain again.
 local function failure(reason)
-  return {set = 'failed', field = 'failedReason', value = reason, stacktrace = '', attempts = math.huge, keep = {}}
+  return {set = 'failed', field = 'failedReason', value = reason, stacktrace = '[]', attempts = math.huge, keep = {}}
 end
 
 -- Tells a job's parent how it ended. Where the parent can't be told the job fails, so that it can be told on a redrive.
