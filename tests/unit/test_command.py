@@ -31,21 +31,23 @@ def test_every_command_is_run_by_an_integration_test(name: str) -> None:
     assert name in WORDS, f"no test runs hippo {name}"
 
 
-def leaves(group: Any, *names: str) -> dict[str, Any]:
-    """Every command that does something, by its whole name."""
+def whole(group: Any, *names: str) -> dict[str, Any]:
+    """Every command and group within one, by its whole name."""
     found: dict[str, Any] = {}
     for name, command in group.commands.items():
-        inner = hasattr(command, "commands")
-        found |= leaves(command, *names, name) if inner else {" ".join((*names, name)): command}
+        found[" ".join((*names, name))] = command
+        if hasattr(command, "commands"):
+            found |= whole(command, *names, name)
     return found
 
 
-LEAVES = leaves(GROUP)
+WHOLE = whole(GROUP)
 
 
-@pytest.mark.parametrize("name", sorted(LEAVES))
+@pytest.mark.parametrize("name", sorted(WHOLE))
 def test_every_command_takes_the_same_three_options_and_says_what_it_does(name: str) -> None:
-    command = LEAVES[name]
+    command = WHOLE[name]
     options = {option for parameter in command.params for option in parameter.opts}
-    assert {"--redis", "--prefix", "--catalogue"} <= options
+    is_group = hasattr(command, "commands")
+    assert is_group or {"--redis", "--prefix", "--catalogue"} <= options
     assert (command.help or "").split("\n")[0].endswith("."), command.help
