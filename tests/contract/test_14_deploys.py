@@ -57,16 +57,19 @@ async def test_sigterm_lets_running_processors_finish_and_takes_no_more(bus: Bus
 @pytest.mark.chaos
 async def test_a_second_signal_puts_back_at_once_and_an_idle_worker_runs_it(bus: Bus, fleet: Fleet) -> None:
     bus.settings = bus.settings.model_copy(update={"worker_grace": FOR_EVER})
-    worker = await fleet.worker(seconds=FOR_EVER, concurrency=4)
+    # It has room for one job more, so that it waits, and its end of waiting shows that it has heard the first signal:
+    # of two signals at once a process is told one.
+    worker = await fleet.worker(seconds=FOR_EVER, concurrency=5)
     ids = await bus.messenger(HippoService.ACCOUNT).send_many(orders(4), notify_self=True)
     await bus.settled("account", active=4)
     # It looks by itself once in ten minutes, so it must be woken.
     recorder = Recorder()
     patient = bus.settings.model_copy(update={"block_timeout": 600.0})
     await bus.worker(bus.messenger(HippoService.ACCOUNT, settings=patient), recorder)
+    await eventually(lambda: are_waiting(bus, 2))
 
     worker.send_signal(signal.SIGTERM)
-    await eventually(lambda: stops_taking(bus, fleet))
+    await eventually(lambda: are_waiting(bus, 1))
     assert await bus.count("account", "active") == 4
     worker.send_signal(signal.SIGTERM)
 
@@ -78,10 +81,10 @@ async def test_a_second_signal_puts_back_at_once_and_an_idle_worker_runs_it(bus:
     assert {"stc" in await bus.job("account", job_id) for job_id in ids} == {False}
 
 
-async def stops_taking(bus: Bus, fleet: Fleet) -> bool:
-    """The listening connection of a worker that was asked to stop waits no more."""
-    waiting = [client for client in await bus.redis.client_list() if client["cmd"] == "bzpopmin"]
-    return len([client for client in waiting if client["name"] == bus.queue("account").worker_client_name]) == 1
+async def are_waiting(bus: Bus, count: int) -> bool:
+    """So many workers of account wait at the queue."""
+    name = bus.queue("account").worker_client_name
+    return count == sum(client["name"] == name and "b" in client["flags"] for client in await bus.redis.client_list())
 
 
 @pytest.mark.chaos
