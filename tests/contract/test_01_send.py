@@ -69,6 +69,30 @@ async def test_without_redis_send_says_not_sent(bus: Bus, unused_port: int) -> N
     assert caught.value.event_ids == ("my-own-event-id-1",)
 
 
+async def test_what_never_went_out_is_not_sent_though_its_time_ended_in_an_attempt_to_connect(bus: Bus) -> None:
+    """A firewall that swallows, or a server that hangs: the connection is never ready for a command."""
+    visitors: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visitors.append(writer)
+
+    settings = bus.settings.model_copy(update={"call_timeout": 0.5})
+    async with await asyncio.start_server(say_nothing, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        sender = bus.messenger(HippoService.ORDER, url=f"redis://127.0.0.1:{port}", settings=settings)
+
+        with pytest.raises(NotSentError, match="not sent") as one:
+            await sender.send(order(), event_id="my-own-event-id-1")
+        with pytest.raises(NotSentError, match="not sent") as many:
+            await sender.send_many([order(2), order(3)])
+
+        assert one.value.event_ids == ("my-own-event-id-1",)
+        assert len(many.value.event_ids) == 2
+        assert visitors
+        for writer in visitors:
+            writer.close()
+
+
 async def test_when_only_the_reply_is_lost_send_finds_out_by_repeating(bus: Bus, proxy: FlakyProxy) -> None:
     sender = bus.messenger(HippoService.ORDER, url=proxy.url)
     await sender.send(order(1))

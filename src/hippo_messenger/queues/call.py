@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from hippo_messenger.backoff import Backoff
@@ -37,7 +37,13 @@ class Caller:
         self._observer = observer
 
     async def call(
-        self, name: str, keys: Sequence[str | bytes], arguments: Sequence[Argument], *, patience: float | None
+        self,
+        name: str,
+        keys: Sequence[str | bytes],
+        arguments: Sequence[Argument],
+        *,
+        patience: float | None,
+        on_sent: Callable[[], None] | None = None,
     ) -> list[object]:
         """The reply of one script, without its leading status.
 
@@ -49,6 +55,7 @@ class Caller:
             arguments: What it declares as ARGV, but the first.
             patience: Seconds for which a broken connection is mended and the call repeated; None is for ever, and
                 then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 0.8 s, with jitter.
+            on_sent: Called whenever it goes out: from the first time on Redis may have executed it.
 
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; that is never waited out.
@@ -62,7 +69,7 @@ class Caller:
         while True:
             try:
                 again = b"1" if maybe_executed else b"0"
-                return _checked(await self._connection.script(script, keys, [again, *arguments]))
+                return _checked(await self._connection.script(script, keys, [again, *arguments], on_sent=on_sent))
             except RedisError as error:
                 maybe_executed = maybe_executed or error.maybe_executed
                 error.maybe_executed = maybe_executed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from redis.asyncio import Redis, RedisCluster
 
@@ -108,8 +108,15 @@ class Connection:
         except QueueCorruptedError as error:  # Redis doesn't say which key it is
             raise QueueCorruptedError(f"{words[1]!s}: {error}") from error.__cause__
 
-    async def script(self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[Word]) -> object:
-        """The reply of a script.
+    async def script(
+        self,
+        script: Script,
+        keys: Sequence[str | bytes],
+        arguments: Sequence[Word],
+        *,
+        on_sent: Callable[[], None] | None = None,
+    ) -> object:
+        """The reply of a script; `on_sent` is called when it goes out, from when on Redis may have executed it.
 
         Raises:
             RedisError: It failed.
@@ -117,7 +124,7 @@ class Connection:
         line = await self._opened()
         words = (len(keys), *keys, *arguments)
         try:
-            return await self._command(line, "EVALSHA", script.sha, *words)
+            return await self._command(line, "EVALSHA", script.sha, *words, on_sent=on_sent)
         except RedisCommandError as error:
             if "NOSCRIPT" not in str(error) and "No matching script" not in str(error):
                 raise
@@ -155,9 +162,11 @@ class Connection:
             self._endpoint = None
             await server.close()
 
-    async def _command(self, line: Line, *words: Word, beside: str | None = None) -> object:
+    async def _command(
+        self, line: Line, *words: Word, beside: str | None = None, on_sent: Callable[[], None] | None = None
+    ) -> object:
         try:
-            reply = await line.call(*words, timeout=self._settings.call_timeout, beside=beside)
+            reply = await line.call(*words, timeout=self._settings.call_timeout, beside=beside, on_sent=on_sent)
         except RedisUnavailableError as error:
             self._answers = False
             if isinstance(error, RedisTimeoutError):

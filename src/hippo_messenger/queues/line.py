@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from redis import exceptions as foreign
@@ -20,13 +20,20 @@ _CLIENTS_OWN = ("CLUSTER", "COMMAND")
 class Line(Protocol):
     """A connection that is made when it is first needed, and made again when it broke."""
 
-    async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
+    async def call(
+        self,
+        *words: Word,
+        timeout: float,
+        beside: str | None = None,
+        on_sent: Callable[[], None] | None = None,
+    ) -> object:
         """The reply to one command, as Redis gives it, in bytes.
 
         Args:
             words: The command and its arguments.
             timeout: Seconds for everything: waiting for the line's turn, connecting, and the reply.
             beside: A key, for a command that has none: the server that has this key is asked.
+            on_sent: Called when the command goes out: from then on Redis may have executed it.
 
         Raises:
             RedisError: Whatever went wrong.
@@ -53,13 +60,21 @@ class ServerLine:
         self._turn = asyncio.Lock()
         self._in_line = 0
 
-    async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
+    async def call(
+        self,
+        *words: Word,
+        timeout: float,
+        beside: str | None = None,
+        on_sent: Callable[[], None] | None = None,
+    ) -> object:
         """See `Line`."""
         loop = asyncio.get_running_loop()
         deadline, sent = loop.time() + timeout, False
         try:
             wire = await self._turn_at(deadline)
             sent = True
+            if on_sent is not None:
+                on_sent()
             try:
                 return await wire.ask(*words, timeout=deadline - loop.time())
             finally:
@@ -128,10 +143,18 @@ class ClusterLine:
         self._turn = asyncio.Lock()
         self._limit: asyncio.Timeout | None = None
 
-    async def call(self, *words: Word, timeout: float, beside: str | None = None) -> object:
+    async def call(
+        self,
+        *words: Word,
+        timeout: float,
+        beside: str | None = None,
+        on_sent: Callable[[], None] | None = None,
+    ) -> object:
         """See `Line`."""
         try:
             async with asyncio.timeout(timeout), self._turn:
+                if on_sent is not None:
+                    on_sent()
                 try:
                     async with asyncio.timeout(None) as self._limit:
                         return await self._asked(words, beside)

@@ -54,7 +54,8 @@ class Publication(NamedTuple):
 class _Pending:
     publication: Publication
     accepted: asyncio.Future[str]
-    dispatched: bool = False
+    is_out: bool = False
+    """Whether Redis may have it."""
 
 
 class Publisher:
@@ -170,7 +171,6 @@ class Publisher:
         while self._line and len(batch) < self._settings.send_batch and size < self._settings.send_batch_bytes:
             pending = self._line.popleft()
             if not pending.accepted.done():  # its sender has given up
-                pending.dispatched = True
                 batch.append(pending)
                 size += len(pending.publication.data)
         return batch
@@ -184,7 +184,13 @@ class Publisher:
             arguments += (*kind, len(run))
             for publication in run:
                 arguments += (publication.event_id, publication.data, publication.digest)
-        reply = await self._caller.call("publish", self._keys, arguments, patience=settings.call_timeout)
+
+        def go_out() -> None:
+            for pending in batch:
+                pending.is_out = True
+
+        patience = settings.call_timeout
+        reply = await self._caller.call("publish", self._keys, arguments, patience=patience, on_sent=go_out)
         texts = [value.decode(errors="replace") for value in cast("list[bytes]", reply)]
         for pending, job_id, status in zip(batch, texts[::2], texts[1::2], strict=True):
             if status in ("added", "known"):
@@ -236,12 +242,12 @@ def _send_error(publication: Publication, cause: RedisError) -> SendError:
 
 def _timed_out(pending: _Pending, limit: float) -> SendError:
     ids = (pending.publication.event_id,)
-    if pending.dispatched:
+    if pending.is_out:
         return PossiblySentError(
             f"possibly sent: Redis gave no answer within {limit:g} s; send it again with the same event_id",
             event_ids=ids,
         )
-    return NotSentError(f"not sent: its turn did not come within {limit:g} s", event_ids=ids)
+    return NotSentError(f"not sent: Redis was not reached within {limit:g} s", event_ids=ids)
 
 
 def _summed_up(failed: dict[str, SendError], *, of: int) -> SendError:
