@@ -117,7 +117,7 @@ class Bench:
 
     def add(self, *jobs: Sequence[Argument]) -> list[object]:
         keys = (*self.layout.broker.all, *self.layout.queue("order").all, self.layout.seen)
-        return self.run("publish", keys, [1, 600_000, *(word for job in jobs for word in job)])
+        return self.run("publish", keys, [1, 600_000, "order", *(word for job in jobs for word in job)])
 
     def take(self, count: int, *, token: str = TOKEN, again: bool = False) -> list[bytes]:
         """Take jobs of the broker; their ids."""
@@ -182,7 +182,7 @@ class Call:
 def _publish(bench: Bench) -> Call:
     keys = (*bench.layout.broker.all, *bench.layout.queue("order").all, bench.layout.seen)
     jobs = (ADD("new-1", copy=OPTS), ADD("new-2"), ADD("held-1"), ADD("new-3", delay=HOUR), ADD("new-4", priority=1))
-    return Call("publish", keys, (1, 600_000, *(word for job in jobs for word in job)))
+    return Call("publish", keys, (1, 600_000, "order", *(word for job in jobs for word in job)))
 
 
 def _take(bench: Bench) -> Call:

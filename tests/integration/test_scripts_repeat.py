@@ -143,16 +143,16 @@ async def test_a_publish_is_accepted_also_when_the_job_has_ended_by_then(bench: 
     bench.run("settle", bench.layout.broker.all, [*order(0), *outcome(kind, "new", value="{}")])
     before = bench.space()
     keys = (*bench.layout.broker.all, *bench.layout.queue("order").all, bench.layout.seen)
-    assert bench.run("publish", keys, [1, 600_000, *job], again=True) == [b"ok", b"new", b"known"]
+    assert bench.run("publish", keys, [1, 600_000, "order", *job], again=True) == [b"ok", b"new", b"known"]
     assert bench.space() == before
-    refused = bench.run("publish", keys, [1, 600_000, *job])
+    refused = bench.run("publish", keys, [1, 600_000, "order", *job])
     assert refused[2] == (b"failed" if kind == "failed" else b"known")
 
 
 async def test_a_publish_of_which_half_arrived_adds_the_other_half(bench: Bench) -> None:
     bench.add(ADD("one"))
     keys = (*bench.layout.broker.all, *bench.layout.queue("order").all, bench.layout.seen)
-    words = [1, 600_000, *ADD("one"), *ADD("two")]
+    words = [1, 600_000, "order", *ADD("one"), *ADD("two")]
     assert bench.run("publish", keys, words, again=True)[2::2] == [b"known", b"added"]
     assert bench.places("two") == ["wait"]
 

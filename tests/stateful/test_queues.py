@@ -103,7 +103,7 @@ class Queues(RuleBasedStateMachine):
                 )
                 expected += [job_id.encode(), status.encode()]
             keys = (*self._keys(queue), *self._keys("order"), self.bench.layout.seen)
-            assert self.bench.run("publish", keys, [1, 600_000, *words], again=again) == expected
+            assert self.bench.run("publish", keys, [1, 600_000, "order", *words], again=again) == expected
 
     # --- workers ---
 

@@ -63,7 +63,9 @@ class Publisher:
 
     def __init__(self, caller: Caller, layout: Layout, *, own_queue: str, settings: Settings) -> None:
         self._caller = caller
-        self._keys = (*layout.broker.all, *layout.queue(own_queue).all, layout.seen)
+        self._sender = own_queue
+        self._keys = layout.broker.all
+        self._keys_with_own = (*self._keys, *layout.queue(own_queue).all, layout.seen)
         self._settings = settings
         self._line: deque[_Pending] = deque()
         self._deadlines: deque[tuple[float, _Pending]] = deque()
@@ -178,7 +180,7 @@ class Publisher:
     async def _publish(self, batch: Sequence[_Pending]) -> None:
         settings = self._settings
         stream = b"1" if settings.events_stream else b"0"
-        arguments: list[Argument] = [stream, round(settings.deduplication_window * 1000)]
+        arguments: list[Argument] = [stream, round(settings.deduplication_window * 1000), self._sender]
         for kind, alike in itertools.groupby((pending.publication for pending in batch), key=Publication.kind):
             run = list(alike)
             arguments += (*kind, len(run))
@@ -190,7 +192,8 @@ class Publisher:
                 pending.is_out = True
 
         patience = settings.call_timeout
-        reply = await self._caller.call("publish", self._keys, arguments, patience=patience, on_sent=go_out)
+        keys = self._keys_with_own if any(pending.publication.own_options for pending in batch) else self._keys
+        reply = await self._caller.call("publish", keys, arguments, patience=patience, on_sent=go_out)
         texts = [value.decode(errors="replace") for value in cast("list[bytes]", reply)]
         for pending, job_id, status in zip(batch, texts[::2], texts[1::2], strict=True):
             if status in ("added", "known"):

@@ -13,9 +13,9 @@
 --@include window
 
 local broker, own, seen = queue_at(1), queue_at(15), KEYS[29]
-local window, id = tonumber(ARGV[3]), ARGV[4]
-local now = clock()
-local refused = refusal(queue_misfit(broker) or queue_misfit(own) or window_misfit(seen, window, now))
+local id = ARGV[4]
+local window, wrong = window_at(seen, tonumber(ARGV[3]), clock())
+local refused = refusal(queue_misfit(broker) or queue_misfit(own) or wrong or sets_misfit(window))
 if refused then return refused end
 
 local function remove_delayed(queue)
@@ -29,5 +29,5 @@ end
 
 if not remove_delayed(broker) then return {'ok', 0} end
 remove_delayed(own)
-for _, set in ipairs((window_sets(seen, window, now))) do rcall('SREM', set, ARGV[5]) end
+for _, set in ipairs(window.sets) do rcall('SREM', set, ARGV[5]) end
 return {'ok', 1}

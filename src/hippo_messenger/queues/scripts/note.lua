@@ -17,7 +17,7 @@ if rcall('EXISTS', job) == 0 then return {'ok', 0} end
 if ARGV[2] == 'progress' then
   if ARGV[1] == '1' and rcall('HGET', job, 'progress') == ARGV[4] then return {'ok', 1} end
   rcall('HSET', job, 'progress', ARGV[4])
-  emit({events = events}, {stream = ARGV[5] == '1'}, 'progress', 'jobId', ARGV[3], 'data', ARGV[4])
+  emit({events = events}, {stream = ARGV[5] == '1', emitted = 0}, 'progress', 'jobId', ARGV[3], 'data', ARGV[4])
 elseif ARGV[1] == '0' or rcall('LINDEX', log, -1) ~= ARGV[4] then
   rcall('RPUSH', log, ARGV[4])
   if keep then rcall('LTRIM', log, -keep, -1) end

@@ -1,7 +1,7 @@
 --[[ Adds a batch of jobs to one queue, and where asked a direct copy of each to the sender's own queue.
 
-  KEYS  block of the queue; block of the sender's own queue; base of the duplicate window
-  ARGV  1 again ('1': a repeat of a call whose reply was lost)  2 events stream ('1')  3 window (ms)
+  KEYS  block of the queue; where a direct copy is asked for also block of the sender's own queue and base of the duplicate window
+  ARGV  1 again ('1': a repeat of a call whose reply was lost)  2 events stream ('1')  3 window (ms)  4 sender
         then runs of jobs that are alike: name, opts, delay (ms), priority, push, opts of the direct copy ('' is no copy), how
         many; for each: id ('' takes the next number), data, digest of source and id
   Result  {'ok', for each job: its id, and 'added', 'known' or what is wrong with it} or a refusal (include/queue.lua)
@@ -12,12 +12,12 @@
 --@include add
 --@include window
 
-local queue, own, seen = queue_at(1), queue_at(15), KEYS[29]
-local again, stream, window = ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3])
+local queue, own, seen = queue_at(1), KEYS[15] and queue_at(15), KEYS[29]
+local again, stream = ARGV[1] == '1', ARGV[2] == '1'
 
 -- The jobs in the order given.
 local function read_jobs_to_add()
-  local jobs, at = {}, 4
+  local jobs, at = {}, 5
   while at <= #ARGV do
     local name, opts, delay, priority = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     local push, copy_opts, last = ARGV[at + 4], ARGV[at + 5], at + 6 + 3 * tonumber(ARGV[at + 6])
@@ -32,12 +32,18 @@ local function read_jobs_to_add()
   return jobs
 end
 
+local FULL = PREFIX .. 'registry:full'
 local jobs, copies = read_jobs_to_add(), false
 for at = 1, #jobs do copies = copies or jobs[at].copy_opts end
 local now = clock()
+read_texts(LAYOUT_KEY, queue.id, FULL)
 local refused = refusal(queue_misfit(queue))
 if refused then return refused end
-local own_corrupt = copies and (queue_misfit(own) or window_misfit(seen, window, now)) or nil
+local window, own_corrupt
+if copies then
+  window, own_corrupt = window_at(seen, tonumber(ARGV[3]), now)
+  own_corrupt = queue_misfit(own) or own_corrupt or sets_misfit(window)
+end
 
 local meta = read_meta(queue)
 meta.stream = stream
@@ -64,7 +70,7 @@ local all_are_new = is_all_new()
 
 -- Event type -> full services that refuse it, or nil; see backlogs.lua.
 local function read_refusals()
-  local text = rpcall('GET', string.match(KEYS[1], '^[^:]*:') .. 'registry:full')
+  local text = text_at(FULL)
   if type(text) ~= 'string' then return nil end
   local fine, found = pcall(cjson.decode, text)
   return fine and type(found) == 'table' and found or nil
@@ -75,7 +81,7 @@ local refusals = read_refusals()
 local function full_service(job)
   local services = refusals and job.delay == 0 and refusals[job.name]
   for _, service in ipairs(type(services) == 'table' and services or {}) do
-    if own.base ~= string.match(KEYS[1], '^[^:]*:') .. service .. ':' then return 'full ' .. service end
+    if service ~= ARGV[4] then return 'full ' .. service end
   end
   return nil
 end
@@ -99,7 +105,7 @@ end
 local function add_own_copy(job)
   local key = own.base .. job.id
   if rcall('TYPE', key).ok ~= 'none' then return end
-  if first_seen(seen, window, now, {job.digest .. 'self'})[1] == false then return end
+  if not first_seen(window, {job.digest .. 'self'})[1] then return end
   ensure_max_events(own, own_meta)
   rcall('INCR', own.id)
   add_job(own, own_meta, now, {id = job.id, key = key, name = job.name, data = job.data, opts = job.copy_opts,
@@ -114,7 +120,7 @@ if all_are_new then
     job.reason = obstacle(job)
     if not job.reason then numbered = numbered + 1 end
   end
-  if numbered > 0 then number = rcall('INCRBY', queue.id, numbered) - numbered end
+  if numbered > 0 then number = rcall('INCRBY', queue.id, whole(numbered)) - numbered end
 end
 local function next_number()
   if not all_are_new then return rcall('INCR', queue.id) end
@@ -131,7 +137,7 @@ for at = 1, #jobs do
     ensure_max_events(queue, meta)
     local place = next_number()
     if not job.key then
-      job.id = string.format('%.0f', place)
+      job.id = whole(place)
       job.key = queue.base .. job.id
     end
     add_job(queue, meta, now, job)

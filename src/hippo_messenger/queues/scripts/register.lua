@@ -16,7 +16,7 @@ local service, registration, number = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local refused = refusal(misfit(registry, 'hash') or misfit(counters, 'hash') or misfit(version, 'string'))
 if refused then return refused end
 
-if rcall('GET', layout_key()) ~= tostring(LAYOUT) then rcall('SET', layout_key(), LAYOUT) end
+if rcall('GET', LAYOUT_KEY) ~= tostring(LAYOUT) then rcall('SET', LAYOUT_KEY, LAYOUT) end
 local current = version_at(version)
 local known = counted(rcall('HGET', counters, service)) or 0
 -- A number that BullMQ's counter has not reached yet is left over from before the counter was lost.

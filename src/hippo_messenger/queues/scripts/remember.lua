@@ -13,7 +13,7 @@ local registry, version = KEYS[1], KEYS[2]
 local refused = refusal(misfit(registry, 'hash') or misfit(version, 'string'))
 if refused then return refused end
 if rcall('EXISTS', registry, version) > 0 or #ARGV < 3 then return {'ok', 0} end
-rcall('SET', layout_key(), LAYOUT)
+rcall('SET', LAYOUT_KEY, LAYOUT)
 for at = 2, #ARGV, 2 do rcall('HSET', registry, ARGV[at], ARGV[at + 1]) end
 rcall('SET', version, string.format('%.0f', clock()))
 return {'ok', 1}

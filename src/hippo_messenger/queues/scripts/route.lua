@@ -24,16 +24,9 @@
 --@include window
 
 local BLOCK = 14
-local broker = queue_at(1)
-local seen, window = KEYS[BLOCK + 2], tonumber(ARGV[10])
+local broker, version_key, window_base = queue_at(1), KEYS[BLOCK + 1], KEYS[BLOCK + 2]
 local keep = {age = tonumber(ARGV[11]), count = tonumber(ARGV[12])}
-local now = clock()
-local refused = refusal(queue_misfit(broker) or misfit(KEYS[BLOCK + 1], 'string') or window_misfit(seen, window, now))
-if refused then return refused end
-
-local stream = ARGV[2] == '1'
-local meta = read_meta(broker)
-meta.stream = stream
+local stream, now = ARGV[2] == '1', clock()
 
 local cursor = 12
 local function argument()
@@ -43,14 +36,38 @@ end
 
 local services = {}
 for place = 1, tonumber(argument()) do
-  local queue = queue_at(BLOCK + 3 + (place - 1) * BLOCK)
-  local service = {name = argument(), opts = argument(), queue = queue, misfit = queue_misfit(queue),
+  services[place] = {name = argument(), opts = argument(), queue = queue_at(BLOCK + 3 + (place - 1) * BLOCK), misfit = false,
     meta = false, added = 0, touched = false}
+end
+
+-- Asks by few commands what `queue_misfit` would ask for each service.
+local function look_ahead()
+  local texts, rare, some = {LAYOUT_KEY, version_key, window_clock_key(window_base), broker.id}, {}, 0
+  for place = 1, #services do
+    local queue, last = services[place].queue, 6 * place
+    texts[#texts + 1] = queue.id
+    rare[last - 5], rare[last - 4], rare[last - 3], rare[last - 2], rare[last - 1], rare[last] = rare_keys(queue)
+  end
+  in_slices(texts, read_texts, READ_SLICE)
+  in_slices(rare, function(...)
+    local found = rpcall('EXISTS', ...)
+    some = some + (type(found) == 'number' and found or 1)
+  end, READ_SLICE)
+  for place = 1, some == 0 and #services or 0 do is_plain[services[place].queue.base] = true end
+end
+look_ahead()
+local window, wrong = window_at(window_base, tonumber(ARGV[10]), now)
+local refused = refusal(queue_misfit(broker) or wrong or text_misfit(version_key))
+if refused then return refused end
+local meta = read_meta(broker)
+meta.stream = stream
+for place = 1, #services do
+  local service = services[place]
+  service.misfit = queue_misfit(service.queue)
   if not service.misfit then
-    service.meta = read_meta(queue)
+    service.meta = read_meta(service.queue)
     service.meta.stream = stream
   end
-  services[place] = service
 end
 
 local sets = {}
@@ -86,7 +103,7 @@ for at = 1, #held do
 end
 
 -- A repeat whose events are all done hands out what the lost reply held, wherever the registry has moved meanwhile.
-local version, all_lost = version_at(KEYS[BLOCK + 1]), ARGV[1] == '1' and #events > 0 and #held == 0
+local version, all_lost = version_at(version_key), ARGV[1] == '1' and #events > 0 and #held == 0
 if version ~= tonumber(ARGV[9]) and not all_lost then return {'stale', version} end
 
 local digests, checked = {}, {}
@@ -97,7 +114,9 @@ for at = 1, #held do
     checked[#checked + 1] = event
   end
 end
-for at, fresh in ipairs(first_seen(seen, window, now, digests)) do checked[at].duplicate = not fresh end
+local fresh, broken = first_seen(window, digests)
+if broken then return refusal(broken) end
+for at = 1, #checked do checked[at].duplicate = not fresh[at] end
 
 local parked = {}
 
@@ -207,7 +226,7 @@ for at = 1, #held do
 end
 for _, service in ipairs(services) do
   if service.touched and service.meta then
-    if service.added > 0 then rcall('INCRBY', service.queue.id, service.added) end
+    if service.added > 0 then rcall('INCRBY', service.queue.id, whole(service.added)) end
     mark_added(service.queue, service.meta)
     trim_events(service.queue, service.meta)
   end

@@ -22,6 +22,7 @@
 --@include metrics
 
 local queue = queue_at(1)
+read_texts(LAYOUT_KEY, queue.id)
 local refused = refusal(queue_misfit(queue))
 if refused then return refused end
 local now = clock()

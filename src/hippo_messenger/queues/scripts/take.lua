@@ -10,6 +10,7 @@
 --@include take
 
 local queue = queue_at(1)
+read_texts(LAYOUT_KEY, queue.id)
 local refused = refusal(queue_misfit(queue))
 if refused then return refused end
 local meta = read_meta(queue)

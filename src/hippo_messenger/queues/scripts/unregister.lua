@@ -37,7 +37,7 @@ if due then
     local key = string.sub(delayed, 1, -#'delayed' - 1) .. job
     rcall('DEL', key, key .. ':logs', key .. ':dependencies', key .. ':processed', key .. ':failed',
       key .. ':unsuccessful')
-    emit({events = events}, {stream = ARGV[4] == '1'}, 'removed', 'jobId', job, 'prev', 'delayed')
+    emit({events = events}, {stream = ARGV[4] == '1', emitted = 0}, 'removed', 'jobId', job, 'prev', 'delayed')
   end
   rcall('ZREM', schedulers, scheduler)
   rcall('DEL', schedulers .. ':' .. scheduler)

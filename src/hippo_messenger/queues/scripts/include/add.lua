@@ -36,6 +36,7 @@ local function add_job(queue, meta, now, job)
   end
   if meta.stream then -- as `emit`
     local events = queue.events
+    meta.emitted = meta.emitted + 2
     copy_to(REPLICAS)
     rpcall('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', job.name)
     rpcall('XADD', events, '*', 'event', 'waiting', 'jobId', id)

@@ -13,10 +13,10 @@ end
 -- Many are taken off by writing the list anew, which costs less than looking for each.
 local function leave_active(queue, held, by_id)
   if #held < 8 or rcall('LLEN', queue.active) > 4 * #held then
-    for _, job in ipairs(held) do job.was_active = rcall('LREM', queue.active, -1, job.id) > 0 end
+    for _, job in ipairs(held) do job.was_active = rcall('LREM', queue.active, '-1', job.id) > 0 end
     return
   end
-  local staying, active = {}, rcall('LRANGE', queue.active, 0, -1)
+  local staying, active = {}, rcall('LRANGE', queue.active, '0', '-1')
   for at = #active, 1, -1 do
     local id = active[at]
     local job = by_id[id]
@@ -132,17 +132,17 @@ end
 local function trim_finished(queue, meta, outcome, keep, now)
   local set = queue[outcome]
   if keep.age then
-    local before = now - keep.age * 1000
-    local old = rcall('ZREVRANGEBYSCORE', set, before, '-inf', 'LIMIT', 0, SLICE)
+    local before = whole(now - keep.age * 1000)
+    local old = rcall('ZREVRANGEBYSCORE', set, before, '-inf', 'LIMIT', '0', whole(SLICE))
     if #old > 0 then rcall('ZREM', set, unpack(old)) end
     drop_finished(queue, meta, outcome, old)
   end
   if keep.count and keep.count > 0 then
     local excess = rcall('ZCARD', set) - keep.count
     while excess > 0 do
-      local last = math.min(excess, SLICE) - 1
-      local oldest = rcall('ZRANGE', set, 0, last)
-      rcall('ZREMRANGEBYRANK', set, 0, last)
+      local last = whole(math.min(excess, SLICE) - 1)
+      local oldest = rcall('ZRANGE', set, '0', last)
+      rcall('ZREMRANGEBYRANK', set, '0', last)
       drop_finished(queue, meta, outcome, oldest)
       excess = excess - #oldest
     end
@@ -230,5 +230,5 @@ local function emit_if_drained(queue, meta, order, taken)
   local _, _, due_in, limited_for = unpack(taken)
   if #taken[1] > 0 then return end
   if order.count > 0 and (meta.paused or meta.maxed or limited_for > 0 or due_in >= 0) then return end
-  if not some_wait(queue) and rcall('LLEN', queue.active) == 0 then emit(queue, meta, 'drained') end
+  if (meta.none_wait or not some_wait(queue)) and rcall('LLEN', queue.active) == 0 then emit(queue, meta, 'drained') end
 end

@@ -6,8 +6,7 @@ local function count_finished(queue, set, number, minutes, now)
   if minutes < 1 or number < 1 then return end
   local key = queue.base .. 'metrics:' .. set
   local data = key .. ':data'
-  if misfit(key, 'hash') or misfit(data, 'list') then return end
-  local total = rpcall('HINCRBY', key, 'count', number)
+  local total = rpcall('HINCRBY', key, 'count', whole(number))
   if type(total) ~= 'number' then return end
   local before = total - number
   local found = rcall('HMGET', key, 'prevTS', 'prevCount')
@@ -17,7 +16,7 @@ local function count_finished(queue, set, number, minutes, now)
     return
   end
   local passed = math.min(math.floor(now / 60000) - math.floor(since / 60000), minutes)
-  if passed < 1 then return end
+  if passed < 1 or misfit(data, 'list') then return end
   local points = {before - counted_then}
   for at = 2, passed do points[at] = 0 end
   in_slices(points, function(...) rcall('LPUSH', data, ...) end)

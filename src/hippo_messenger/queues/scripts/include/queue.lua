@@ -14,6 +14,7 @@ local USUAL_TYPES = {
 local RARE_TYPES = {prioritized = 'zset', delayed = 'zset', stalled = 'set', paused = 'none'}
 local LAYOUT = 1 -- the version of all that is under a prefix; it moves when an older process would do harm to it
 local SLICE = 1000 -- `unpack` puts its values on Lua's stack, which has room for some thousands
+local STREAM_PIECE = 100 -- so many events at most stand in one piece of a stream (stream-node-max-entries), if nobody changed it
 local READ_SLICE = 31 -- so many arguments, its name too, Redis makes again of those of the last command, if that wrote nothing
 
 -- The queue whose block of keys starts at KEYS[first], in the order of QUEUE_KEYS; made at once, since a table that grows
@@ -32,12 +33,13 @@ local function counted(text)
   return text and string.match(text, '^%d+$') and #text <= 15 and tonumber(text) or nil
 end
 
--- A whole number as text. Numbers that go to a command are made text one by one, which is slow; most are the same ones.
+-- A whole number as text. What Redis makes of a number takes as long as a short command, since it may be a fraction; so
+-- numbers go to the commands of a usual event as text.
 local texts = {}
 local function whole(number)
   local text = texts[number]
   if not text then
-    text = string.format('%.0f', number)
+    text = string.format('%d', number)
     texts[number] = text
   end
   return text
@@ -47,6 +49,12 @@ end
 local function clock()
   local time = rcall('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Calls `act` with slices of a list, each short enough for `unpack`, or of `size`.
+local function in_slices(values, act, size)
+  size = size or SLICE
+  for first = 1, #values, size do act(unpack(values, first, math.min(first + size - 1, #values))) end
 end
 
 -- What is wrong with a key, or nil.
@@ -61,13 +69,31 @@ local function misfit(key, wanted)
   return key .. ' holds a ' .. held .. ', expected a ' .. wanted
 end
 
+-- What `read_texts` found under keys; what isn't in it has to be asked for.
+local texts_read = {}
+
+-- Reads some texts by one command. What is no text isn't there for it; to whoever asks for that alone it is an error.
+local function read_texts(...)
+  local keys, found = {...}, rpcall('MGET', ...)
+  for at = 1, #found do texts_read[keys[at]] = found[at] end
+end
+
+-- A key's text, false where nothing stands, or an error reply. As it was before this script wrote anything.
+local function text_at(key) return texts_read[key] or rpcall('GET', key) end
+
+-- What is wrong with a key that is to hold text, or nil.
+local function text_misfit(key)
+  local text = text_at(key)
+  return type(text) == 'table' and (misfit(key, 'string') or text.err) or nil
+end
+
 -- The registry's version; what is no number counts as lost.
-local function version_at(key) return counted(rcall('GET', key)) or 0 end
+local function version_at(key) return counted(text_at(key)) or 0 end
 
 -- What is wrong with a key that INCR is to raise, or nil.
 local function counter_misfit(key)
-  local count = rpcall('GET', key)
-  if type(count) == 'table' then return misfit(key, 'string') or count.err end
+  local count = text_at(key)
+  if type(count) == 'table' then return text_misfit(key) end
   if not count or count == '0' or string.match(count, '^[1-9]%d*$') and #count < 18 then return nil end
   return key .. ' holds ' .. string.sub(count, 1, 40) .. ', expected a counter'
 end
@@ -80,44 +106,60 @@ local function first_misfit(queue, types)
   return nil
 end
 
--- By the bases of queues: their settings as `queue_misfit` has read them, for `read_meta`; and which have no job that is
--- delayed, prioritized or stalled, so that no command has to look for one.
-local metas, is_plain = {}, {}
+-- By the bases of queues, as `queue_misfit` has found them: their settings and how long their events streams are, for
+-- `read_meta`; and which have no job that is delayed, prioritized or stalled, so that no command has to look for one.
+local metas, stream_lengths, is_plain = {}, {}, {}
 
 local function read_settings(queue)
   return rpcall('HMGET', queue.meta, 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
+end
+
+-- Raises where one of the usual keys holds something else: to ask how long it is costs less than to ask what it is.
+local function read_sizes(queue)
+  rcall('LLEN', queue.wait)
+  rcall('LLEN', queue.active)
+  rcall('ZCARD', queue.completed)
+  rcall('ZCARD', queue.failed)
+  rcall('ZCARD', queue.marker)
+  stream_lengths[queue.base] = rcall('XLEN', queue.events)
+end
+
+-- What seldom stands.
+local function rare_keys(queue)
+  return queue.prioritized, queue.delayed, queue.stalled, queue.paused, queue.pc, queue.limiter
 end
 
 -- What is wrong with the keys of a queue, or nil. After this nothing written to them can raise.
 local function queue_misfit(queue)
   local meta = read_settings(queue)
   if meta.err then return misfit(queue.meta, 'hash') or meta.err end
-  local found = first_misfit(queue, USUAL_TYPES) or counter_misfit(queue.id)
+  local found = not pcall(read_sizes, queue) and first_misfit(queue, USUAL_TYPES) or counter_misfit(queue.id)
   if found then return found end
   metas[queue.base] = meta
-  -- What seldom stands is asked for at once; where one of them is out of reach, each is asked for what it is.
-  if rpcall('EXISTS', queue.prioritized, queue.delayed, queue.stalled, queue.paused, queue.pc, queue.limiter) == 0 then
+  -- Asked for at once; where one of them is out of reach, each is asked for what it is.
+  if is_plain[queue.base] then return nil end
+  if rpcall('EXISTS', rare_keys(queue)) == 0 then
     is_plain[queue.base] = true
     return nil
   end
   return first_misfit(queue, RARE_TYPES) or counter_misfit(queue.pc) or counter_misfit(queue.limiter)
 end
 
-local function layout_key() return string.match(KEYS[1], '^[^:]*:') .. 'layout' end
+local PREFIX = string.match(KEYS[1], '^[^:]*:')
+local LAYOUT_KEY = PREFIX .. 'layout'
 
 -- The answer to a call that must not touch anything: {'newer', version found, version known} where a newer version of
 -- this package keeps what is under the prefix, {'corrupt', what is wrong} where something is; or nil.
 local function refusal(corrupt)
-  local key = layout_key()
-  local found = rpcall('GET', key)
-  if type(found) == 'table' then return {'corrupt', misfit(key, 'string') or found.err} end
-  local version = counted(found)
+  local wrong = text_misfit(LAYOUT_KEY)
+  if wrong then return {'corrupt', wrong} end
+  local version = counted(text_at(LAYOUT_KEY))
   if version and version > LAYOUT then return {'newer', version, LAYOUT} end
   return corrupt and {'corrupt', corrupt} or nil
 end
 
 -- The settings of a queue that `queue_misfit` found nothing wrong with, and room for what a script has to remember of it.
--- maxed: global concurrency is reached
+-- maxed: global concurrency is reached; none_wait: all that waited was taken
 local function read_meta(queue)
   local found = metas[queue.base]
   local meta = {
@@ -126,8 +168,9 @@ local function read_meta(queue)
     limit = counted(found[3]),
     limit_duration = counted(found[4]),
     max_events = counted(found[5]),
+    stream_length = stream_lengths[queue.base], emitted = 0,
     maxed = false, stream = false, lined_up = false, added_waiting = false, added_delayed = false, finished = false,
-    some_have_children = false,
+    some_have_children = false, none_wait = false,
   }
   meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
   return meta
@@ -137,7 +180,7 @@ end
 local function ensure_max_events(queue, meta)
   if not meta.max_events then
     meta.max_events = 10000
-    rcall('HSET', queue.meta, 'opts.maxLenEvents', 10000)
+    rcall('HSET', queue.meta, 'opts.maxLenEvents', '10000')
   end
 end
 
@@ -146,22 +189,25 @@ end
 -- A stream whose last id is the highest takes no more; that must harm nobody.
 local function emit(queue, meta, ...)
   if not meta.stream then return end
+  meta.emitted = meta.emitted + 1
   copy_to(REPLICAS)
   rpcall('XADD', queue.events, '*', 'event', ...)
   copy_to(EVERYWHERE)
 end
 
+-- As BullMQ does with the first event of a call. Redis drops whole pieces of a stream only, so that there is nothing to
+-- drop until a piece too many stands there.
 local function trim_events(queue, meta)
   ensure_max_events(queue, meta)
-  if not meta.stream then return end
+  if not meta.stream or meta.stream_length + meta.emitted <= meta.max_events + STREAM_PIECE then return end
   copy_to(REPLICAS)
-  rcall('XTRIM', queue.events, 'MAXLEN', '~', meta.max_events)
+  rcall('XTRIM', queue.events, 'MAXLEN', '~', whole(meta.max_events))
   copy_to(EVERYWHERE)
 end
 
 -- Wakes one idle worker, unless nothing may be taken.
 local function mark_available(queue, meta)
-  if not (meta.paused or meta.maxed) then rcall('ZADD', queue.marker, 0, '0') end
+  if not (meta.paused or meta.maxed) then rcall('ZADD', queue.marker, '0', '0') end
 end
 
 -- Whether there is a job to take, but for what pause and limits say.
@@ -205,12 +251,6 @@ end
 local function add_prioritized(queue, id, priority)
   is_plain[queue.base] = nil
   rcall('ZADD', queue.prioritized, priority * 0x100000000 + rcall('INCR', queue.pc) % 0x100000000, id)
-end
-
--- Calls `act` with slices of a list, each short enough for `unpack`, or of `size`.
-local function in_slices(values, act, size)
-  size = size or SLICE
-  for first = 1, #values, size do act(unpack(values, first, math.min(first + size - 1, #values))) end
 end
 
 -- Whether anything stands under some keys; asked once for all, since that is rare.

@@ -70,12 +70,13 @@ end
 -- Takes from `wait`, whose tail is the head of the line. Result: whether all of it was not enough.
 local function take_waiting(queue, batch)
   while not is_full(batch) do
-    local tail = rcall('LRANGE', queue.wait, -math.min(batch.room - batch.count, SLICE), -1)
-    if #tail == 0 then return true end
-    local line = {}
-    for at = #tail, 1, -1 do line[#line + 1] = tail[at] end
+    local wanted = math.min(batch.room - batch.count, SLICE)
+    local tail = rcall('LRANGE', queue.wait, whole(-wanted), '-1')
+    local line, length = {}, #tail
+    for at = 1, length do line[at] = tail[length + 1 - at] end
     local read = read_jobs(queue, line, batch)
-    if read > 0 then rcall('RPOP', queue.wait, read) end
+    if read > 0 then rcall('RPOP', queue.wait, whole(read)) end
+    if read == length and length < wanted then return true end
   end
   return false
 end
@@ -131,6 +132,7 @@ local function emit_active(queue, ids)
 end
 
 local function start_jobs(queue, meta, now, order, batch)
+  if batch.count == 0 then return end
   local token, worker, keys, list = order.token, order.worker, batch.keys, batch.list
   local time, limited = whole(now), 0
   local locked_until = whole(now + order.lock) -- what Redis would make of a time to live, one by one
@@ -170,13 +172,15 @@ local function take(queue, meta, now, order)
       batch.room = batch.left > 0 and order.count or 0
       if meta.concurrency then batch.room = math.min(batch.room, meta.concurrency - rcall('LLEN', queue.active)) end
       if batch.room > 0 then
-        if take_waiting(queue, batch) and not is_plain[queue.base] and take_prioritized(queue, batch) then
-          rcall('DEL', queue.pc)
+        meta.none_wait = take_waiting(queue, batch)
+        if meta.none_wait and not is_plain[queue.base] then
+          meta.none_wait = take_prioritized(queue, batch)
+          if meta.none_wait then rcall('DEL', queue.pc) end
         end
         for _, id in ipairs(batch.torn) do fail_torn(queue, meta, now, id, 'waiting') end
         start_jobs(queue, meta, now, order, batch)
       end
-      if some_wait(queue) then
+      if not meta.none_wait and some_wait(queue) then
         more = 1
         meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
         if limited_for == 0 then mark_available(queue, meta) end

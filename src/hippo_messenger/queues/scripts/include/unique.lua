@@ -32,7 +32,7 @@ local function add_follower(queue, meta, now, unique)
   local job = read_follower(queue, following)
   if not job then return end
   local number = rcall('INCR', queue.id)
-  job.id = job.id or string.format('%.0f', number)
+  job.id = job.id or whole(number)
   local key = queue.base .. job.id
   job.key = key
   if misfit(key, 'hash') then return end

@@ -1,61 +1,65 @@
 -- The duplicate window: digests of events in sets that each cover half a window, so that looking at three of them
 -- covers at least one whole window. A set goes by itself when its time is over.
 
--- The window's own clock, and how far it is ahead: as Redis' for as long as that goes forward. Where that was set back
--- this one goes on from where it stood, or no set of before would be looked at.
-local function window_clock(base, now)
-  local last, ahead = string.match(rcall('GET', base .. ':clock') or '', '^(%d+) (%d+)$')
+local function window_clock_key(base) return base .. ':clock' end
+
+-- The window at a time, or nil and what is wrong with its clock. base: of its keys; length: ms
+-- sets: that cover it, the one in use first; span: how long (ms) each is in use
+-- Its own clock goes as Redis' for as long as that goes forward. Where that was set back this one goes on from where it
+-- stood, or no set of before would be looked at. ahead: how far (ms) it is ahead
+local function window_at(base, length, now)
+  local clock_key = window_clock_key(base)
+  local wrong = text_misfit(clock_key)
+  if wrong then return nil, wrong end
+  local last, ahead = string.match(text_at(clock_key) or '', '^(%d+) (%d+)$')
   last, ahead = counted(last), counted(ahead)
-  if not last or not ahead then return now, 0 end
-  ahead = ahead + math.max(last - now, 0)
-  return now + ahead, ahead
+  ahead = last and ahead and ahead + math.max(last - now, 0) or 0
+  local window = {clock_key = clock_key, now = now, ahead = ahead, span = math.max(math.floor(length / 2), 1), sets = {}}
+  local place = math.floor((now + ahead) / window.span)
+  for back = 0, 2 do window.sets[back + 1] = base .. ':' .. whole(place - back) end
+  return window
 end
 
--- The sets that cover the window, the one in use first, and how long (ms) each is in use.
-local function window_sets(base, window, now)
-  local span = math.max(math.floor(window / 2), 1)
-  local time, ahead = window_clock(base, now)
-  local sets = {}
-  for back = 0, 2 do sets[back + 1] = base .. ':' .. string.format('%.0f', math.floor(time / span) - back) end
-  return sets, span, ahead
-end
-
--- What is wrong with the sets, or nil. After this `first_seen` can't raise.
-local function window_misfit(base, window, now)
-  local clock_misfit = misfit(base .. ':clock', 'string')
-  if clock_misfit then return clock_misfit end
-  for _, key in ipairs((window_sets(base, window, now))) do
-    local found = misfit(key, 'set')
-    if found then return found end
+-- What is wrong with the sets of a window, or nil. After this `first_seen` finds nothing wrong.
+local function sets_misfit(window)
+  for _, key in ipairs(window.sets) do
+    local wrong = misfit(key, 'set')
+    if wrong then return wrong end
   end
   return nil
 end
 
--- Remembers digests. Result: for each, true if it was not known.
-local function first_seen(base, window, now, digests)
-  local sets, span, ahead = window_sets(base, window, now)
-  local fresh, new = {}, {}
-  for at = 1, #digests do fresh[at] = true end
-  for _, key in ipairs(sets) do
+-- Whether each digest is known by now, or nil and what is wrong with a set.
+local function known_in(window, digests)
+  local known = {}
+  for at = 1, #digests do known[at] = false end
+  for _, key in ipairs(window.sets) do
     for first = 1, #digests, SLICE do
       local last = math.min(first + SLICE - 1, #digests)
-      local known = rcall('SMISMEMBER', key, unpack(digests, first, last))
-      for at = first, last do
-        if known[at - first + 1] == 1 then fresh[at] = false end
-      end
+      local found = rpcall('SMISMEMBER', key, unpack(digests, first, last))
+      if found.err then return nil, misfit(key, 'set') or found.err end
+      for at = first, last do known[at] = known[at] or found[at - first + 1] == 1 end
     end
   end
-  local within = {}
+  return known
+end
+
+-- Remembers digests. Result: for each, true if it was not known; or nil and what is wrong with a set, and nothing is written.
+local function first_seen(window, digests)
+  local known, wrong = known_in(window, digests)
+  if wrong then return nil, wrong end
+  local fresh, new, within = {}, {}, {}
   for at = 1, #digests do
     local digest = digests[at]
-    if within[digest] then fresh[at] = false end
+    fresh[at] = not (known[at] or within[digest])
     within[digest] = true
     if fresh[at] then new[#new + 1] = digest end
   end
   if #new > 0 then
-    in_slices(new, function(...) rcall('SADD', sets[1], ...) end)
-    rcall('PEXPIRE', sets[1], 3 * span)
-    rcall('SET', base .. ':clock', string.format('%.0f %.0f', now, ahead), 'PX', 3 * span)
+    local kept = whole(3 * window.span)
+    in_slices(new, function(...) rcall('SADD', window.sets[1], ...) end)
+    rcall('PEXPIRE', window.sets[1], kept)
+    rcall('SET', window.clock_key, whole(window.now) .. ' ' .. whole(window.ahead), 'PX', kept)
   end
   return fresh
 end
