@@ -157,9 +157,11 @@ class HippoBroker:
         with Shutdown() as shutdown:
             await self.start()
             try:
-                await self._until(shutdown)
+                await shutdown.asked_or(self._supervision.gave_up())
             finally:
                 await self.stop()
+            if self._supervision.fault is not None:
+                raise self._supervision.fault
 
     async def stop(self) -> None:
         """Finish the batch in hand and close what this broker opened; may be called again."""
@@ -182,15 +184,6 @@ class HippoBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-    async def _until(self, shutdown: Shutdown) -> None:
-        asked = asyncio.create_task(shutdown.asked())
-        gave_up = asyncio.create_task(self._supervision.gave_up())
-        await asyncio.wait([asked, gave_up], return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        gave_up.cancel()
-        if self._supervision.fault is not None:
-            raise self._supervision.fault
 
     async def _keep_schedule(self) -> None:
         await self._schedule.keep(self._registry, caller=self._caller, observer=self._observer)

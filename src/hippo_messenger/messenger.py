@@ -11,13 +11,10 @@ from typing import Self, overload
 from uuid import uuid4
 
 from hippo_messenger.backlog import BacklogLimit
-from hippo_messenger.catalogue.catalogue import Catalogue, DeprecationNotices
-from hippo_messenger.catalogue.model import EventData, EventType, Service, masked, read_data, read_data_json, to_wire
-from hippo_messenger.envelope import check_event_id, encode, new_event_id, with_expiry
+from hippo_messenger.catalogue.catalogue import Catalogue
+from hippo_messenger.catalogue.model import EventData, EventType, Service
 from hippo_messenger.errors import (
-    ConfigurationError,
     EventError,
-    EventTooLargeError,
     InvalidRegistrationError,
     NotSentError,
     RedisError,
@@ -33,7 +30,6 @@ from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.publisher import Publication, Publisher
-from hippo_messenger.queues.queue import event_digest
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.rejections import Rejections
 from hippo_messenger.queues.removal import JobsOfRemoved, Removal, Removed
@@ -42,12 +38,9 @@ from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registration, 
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
 from hippo_messenger.supervision import Supervision
+from hippo_messenger.writing import EventWriter, GivenData
 
 __all__ = ["HippoMessenger"]
-
-_HIGHEST_PRIORITY = 2**21
-"""BullMQ's limit (PRIORITY_LIMIT)."""
-_LONGEST_DELAY = 10 * 365 * 24 * 3600.0
 
 
 class HippoMessenger:
@@ -96,7 +89,7 @@ class HippoMessenger:
         self._observer = observer or Observer()
         self._listeners = self._checked_listeners(listens_to)
         self._instance = uuid4().hex
-        self._notices = DeprecationNotices()
+        self._writer = EventWriter(self._catalogue, service=self._service, max_bytes=self._settings.max_event_bytes)
 
         self._connection = Connection.of(redis_connection, settings=self._settings)
         caller = Caller(self._connection, observer=self._observer)
@@ -264,8 +257,13 @@ class HippoMessenger:
             PossiblySentError: Redis may have it; send it again with the same `event_id`.
         """
         try:
-            publication = self._publication(
-                data, event_type, notify_self=notify_self, event_id=event_id, delay=delay, priority=priority
+            publication = self._writer.write(
+                data,
+                event_type,
+                event_id=event_id,
+                delay=delay,
+                priority=priority,
+                copy_options=self._copy_options(wanted=notify_self),
             )
             if expires is not None:
                 publication = await self._expiring(publication, expires)
@@ -294,13 +292,12 @@ class HippoMessenger:
             NotSentError: Redis does not have those that `event_ids` names; it has the others.
             PossiblySentError: Redis may or may not have those that `event_ids` names.
         """
+        copy_options = self._copy_options(wanted=notify_self)
         publications = []
         for place, event in enumerate(events):
             try:
                 publications.append(
-                    self._publication(
-                        event, None, notify_self=notify_self, event_id=None, delay=delay, priority=priority
-                    )
+                    self._writer.write(event, delay=delay, priority=priority, copy_options=copy_options)
                 )
             except EventError as error:
                 await self._record_rejection(event, None, error, notify_self=notify_self)
@@ -360,31 +357,9 @@ class HippoMessenger:
         if state != "live":
             raise InvalidRegistrationError(f"the message broker refused the registration of {self._service}: {state}")
 
-    def _publication(
-        self,
-        data: EventData | Mapping[str, object] | None,
-        event_type: EventType | None,
-        *,
-        notify_self: bool,
-        event_id: str | None,
-        delay: float,
-        priority: int,
-    ) -> Publication:
-        kind, wire = self._checked(data, event_type)
-        event_id = new_event_id() if event_id is None else check_event_id(event_id)
-        envelope = encode(event_id=event_id, source=self._service.value, event_type=kind.value, data=wire)
-        _check_size(envelope, limit=self._settings.max_event_bytes)
-        milliseconds = _checked_delay(delay)
-        return Publication(
-            name=kind.value,
-            data=envelope,
-            options=_event_options(delay=milliseconds, priority=_checked_priority(priority)),
-            event_id=event_id,
-            delay=milliseconds,
-            priority=priority,
-            own_options=self._own_options(milliseconds, priority) if notify_self else "",
-            digest=event_digest(self._service.value, event_id) if notify_self else b"",
-        )
+    def _copy_options(self, *, wanted: bool) -> str:
+        """The options of the direct copy of an event; empty for none."""
+        return self._registration().job_options if wanted else ""
 
     async def _expiring(self, publication: Publication, expires: Expiry) -> Publication:
         """An event that was checked, with the time when it expires; without Redis nobody knows which time that is."""
@@ -393,43 +368,11 @@ class HippoMessenger:
         except RedisError as error:
             raise NotSentError(f"not sent: {error}", event_ids=(publication.event_id,)) from error
         expiry = expiry_time(expires, now=now, delay=publication.delay / 1000)
-        envelope = with_expiry(publication.data, expiry)
-        _check_size(envelope, limit=self._settings.max_event_bytes)
-        return publication._replace(data=envelope)
-
-    def _checked(
-        self, data: EventData | Mapping[str, object] | None, event_type: EventType | None
-    ) -> tuple[EventType, bytes]:
-        if isinstance(data, EventData):
-            kind = self._catalogue.require_event_type(type(data).event_type)
-            if event_type is not None and event_type != kind:
-                raise ConfigurationError(f"expected data of {event_type}, got {type(data).__name__}, which is {kind}")
-            if self._catalogue.model(kind) is not type(data):
-                raise ConfigurationError(
-                    f"expected {self._catalogue.model(kind).__name__}, the catalogue's model of {kind}, "
-                    f"got another class of type {type(data).__name__}"
-                )
-            checked = data
-        else:
-            if event_type is None:
-                raise ConfigurationError(
-                    "expected an event-data model such as OrderSuccess(…), or event_type= with data= as a mapping, "
-                    f"got {type(data).__name__} without event_type"
-                )
-            kind = self._catalogue.require_event_type(event_type)
-            checked = read_data(self._catalogue.model(kind), data)
-        wire = to_wire(checked)
-        if checked is data:
-            read_data_json(type(checked), wire)  # model_copy and model_construct check nothing
-        self._notices.warn(self._catalogue.model(kind))
-        return kind, wire
-
-    def _own_options(self, delay: int, priority: int) -> str:
-        return _job_options(json.loads(self._registration().job_options), delay=delay, priority=priority)
+        return self._writer.with_expiry(publication, expiry)
 
     async def _record_rejection(
         self,
-        data: EventData | Mapping[str, object] | None,
+        data: GivenData,
         event_type: EventType | None,
         error: EventError,
         *,
@@ -444,51 +387,9 @@ class HippoMessenger:
             await self._rejections.record(
                 event_type=kind.value,
                 origin=self._service.value,
-                data=_recordable(self._catalogue.model(kind), data),
+                data=self._writer.shown(data, kind),
                 reason=str(error),
                 own_queue_too=notify_self,
             )
         except Exception as cause:
             log.warning("a rejected %s could not be recorded: %s", kind, cause)
-
-
-def _recordable(model: type[EventData], data: EventData | Mapping[str, object] | None) -> object:
-    """The data with its secrets masked; a remark where that has no end."""
-    try:
-        if isinstance(data, EventData):
-            return masked(model, data.model_dump(mode="python", by_alias=True, warnings=False))
-        return masked(model, data)
-    except (ValueError, RecursionError):
-        return "not shown: it is nested too deep, or contains itself"
-
-
-def _check_size(envelope: bytes, *, limit: int) -> None:
-    if len(envelope) > limit:
-        raise EventTooLargeError(
-            f"expected an event of at most {limit:,} bytes, got one of {len(envelope):,}; "
-            "send a reference to the data instead, or raise HIPPO_MAX_EVENT_BYTES"
-        )
-
-
-def _checked_delay(delay: float) -> int:
-    if not 0 <= delay <= _LONGEST_DELAY:
-        raise ConfigurationError(f"expected a delay from 0 seconds to ten years, got {delay!r}")
-    return round(delay * 1000)
-
-
-def _checked_priority(priority: int) -> int:
-    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= _HIGHEST_PRIORITY:
-        raise ConfigurationError(f"expected a priority from 0 to {_HIGHEST_PRIORITY:,}, got {priority!r}")
-    return priority
-
-
-def _event_options(*, delay: int, priority: int) -> str:
-    return _job_options({"attempts": 1}, delay=delay, priority=priority) if delay or priority else '{"attempts":1}'
-
-
-def _job_options(options: dict[str, object], *, delay: int, priority: int) -> str:
-    if delay:
-        options = options | {"delay": delay}
-    if priority:
-        options = options | {"priority": priority}
-    return json.dumps(options, separators=(",", ":"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Self
 
@@ -24,9 +25,13 @@ class Shutdown:
         """Returns at the first signal."""
         await self._asked.wait()
 
-    async def urged(self) -> None:
-        """Returns at the second."""
-        await self._urged.wait()
+    async def asked_or(self, end: Awaitable[object]) -> None:
+        """Returns at the first signal, or when `end` comes before it; else `end` is cancelled."""
+        await _either(self._asked, end)
+
+    async def urged_or(self, end: Awaitable[object]) -> None:
+        """Returns at the second signal, or when `end` comes before it; else `end` is cancelled."""
+        await _either(self._urged, end)
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -43,3 +48,14 @@ class Shutdown:
 
     def _heard(self) -> None:
         (self._urged if self._asked.is_set() else self._asked).set()
+
+
+async def _either(signalled: asyncio.Event, end: Awaitable[object]) -> None:
+    hearing, ending = asyncio.ensure_future(signalled.wait()), asyncio.ensure_future(end)
+    try:
+        await asyncio.wait([hearing, ending], return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            ending.result()
+    finally:
+        hearing.cancel()
+        ending.cancel()

@@ -205,15 +205,9 @@ class HippoWorker:
         """
         with Shutdown() as shutdown:
             await self.start()
-            asked = asyncio.create_task(shutdown.asked())
-            gave_up = asyncio.create_task(self._supervision.gave_up())
-            await asyncio.wait([asked, gave_up], return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
-            gave_up.cancel()
-            urged = asyncio.create_task(shutdown.urged())
+            await shutdown.asked_or(self._supervision.gave_up())
             stopping = asyncio.create_task(self.stop())
-            await asyncio.wait([urged, stopping], return_when=asyncio.FIRST_COMPLETED)
-            urged.cancel()
+            await shutdown.urged_or(asyncio.shield(stopping))
             if not stopping.done():
                 await self.stop(grace=0)
             await stopping

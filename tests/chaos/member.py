@@ -228,12 +228,10 @@ async def send(service: HippoService, log: Log, *, name: str, rate: float) -> No
             print("ready", flush=True)
             obeying = asyncio.create_task(sender.obey())
             running = asyncio.create_task(sender.run())
-            asked = asyncio.create_task(shutdown.asked())
-            await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)
+            await shutdown.asked_or(asyncio.shield(running))
             sender.end()
             await running
-            for task in (obeying, asked):
-                task.cancel()
+            obeying.cancel()
 
 
 async def main(kind: str, service: str, path: str, rate: str = "0") -> None:
