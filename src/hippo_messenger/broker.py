@@ -118,11 +118,7 @@ class HippoBroker:
     @property
     def health(self) -> Health:
         """Whether it routes; not ready when it has not polled its queue for twice `block_timeout`."""
-        stopped = ""
-        if self._supervision.fault is not None:
-            stopped = str(self._supervision.fault)
-        elif not self._tasks:
-            stopped = "it was stopped" if self._stopping else "it was not started yet"
+        stopped = self._supervision.why_idle(started=bool(self._tasks), stopping=self._stopping)
         return self._pulse.health(stopped=stopped, redis_ok=self._connection.answers)
 
     async def start(self) -> None:
@@ -230,12 +226,9 @@ class HippoBroker:
                 return taken
         if self._stopping:  # asked while that was under way; nobody would end the wait
             return Taken()
-        timeout = min(self._settings.block_timeout, taken.limited_for or self._settings.block_timeout)
-        if taken.due_in is not None:
-            timeout = min(timeout, taken.due_in)
         try:
             async with asyncio.timeout(None) as self._idle:
-                await self._wait(timeout)
+                await self._wait(taken.wait_at_most(self._settings.block_timeout))
         except TimeoutError:
             pass  # the broker stops
         finally:
@@ -244,7 +237,7 @@ class HippoBroker:
 
     async def _wait(self, timeout: float) -> None:
         try:
-            await self._queue.wait(max(timeout, 0.001))
+            await self._queue.wait(timeout)
             self._wait_again.reset()
         except RedisError as error:
             await asyncio.sleep(self._wait_again.next())

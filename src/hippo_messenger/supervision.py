@@ -42,6 +42,14 @@ class Supervision:
         """Why a loop has ended for good; None where none has."""
         return self._fault
 
+    def why_idle(self, *, started: bool, stopping: bool) -> str:
+        """Why the owner doesn't run; empty where it does."""
+        if self._fault is not None:
+            return str(self._fault)
+        if stopping:
+            return "it was stopped"
+        return "" if started else "it was not started yet"
+
     def start(self, name: str, loop: Loop) -> asyncio.Task[None]:
         """Run a loop in a task of its own, which ends when the loop returns, is cancelled, or has given up."""
         return asyncio.create_task(self._keep(name, loop), name=f"hippo-{self._owner}-{name}".replace(" ", "-"))

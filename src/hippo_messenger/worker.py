@@ -32,7 +32,6 @@ __all__ = ["HippoWorker"]
 
 Data = TypeVar("Data", bound=EventData)
 
-_SHORTEST_WAIT = 0.001
 _CROWD, _GATHERING = 8, 0.003
 """After a call that brought so many jobs the next comes so much later (s) at the earliest, unless more wait."""
 _PRECEDENCE = 0.1
@@ -129,7 +128,7 @@ class HippoWorker:
         self._look = True
         self._exchanged = 0.0
         self._has_put_back = False
-        self._stopping = False
+        self._started = self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -139,17 +138,14 @@ class HippoWorker:
 
     @property
     def health(self) -> Health:
-        """Whether it takes jobs; not ready when it has room and has not polled its queue for twice `block_timeout`."""
-        connection = self._messenger.connection
-        if not self._messenger.enable_workers:
-            return Health(alive=not self._stopping, last_poll_age=None, redis_ok=connection.answers)
-        stopped = ""
-        if self._supervision.fault is not None:
-            stopped = str(self._supervision.fault)
-        elif not self._tasks or self._stopping:
-            stopped = "it was stopped" if self._stopping else "it was not started yet"
-        is_full = self._room() <= 0 and not self._finished
-        return self._pulse.health(stopped=stopped, redis_ok=connection.answers, excused=is_full)
+        """Whether it takes jobs; not ready when it has room and has not polled its queue for twice `block_timeout`.
+
+        With `enable_workers=False` it is ready as long as it runs, though it takes none.
+        """
+        messenger = self._messenger
+        stopped = self._supervision.why_idle(started=self._started, stopping=self._stopping)
+        has_all_it_may = not messenger.enable_workers or (self._room() <= 0 and not self._finished)
+        return self._pulse.health(stopped=stopped, redis_ok=messenger.connection.answers, excused=has_all_it_may)
 
     def on(self, *models: type[Data], timeout: float | None = None) -> Callable[[Processor[Data]], Processor[Data]]:
         """Make the decorated function the processor of these events.
@@ -177,10 +173,11 @@ class HippoWorker:
             ConfigurationError: There is no processor at all.
             RedisError: Redis can't be used; nothing was started.
         """
-        if self._stopping or self._tasks:
+        if self._stopping or self._started:
             raise MessengerClosedError("expected a worker that was not started yet; make a new one")
         service = self._messenger.service
         if not self._messenger.enable_workers:
+            self._started = True
             log.info("worker of %s: enable_workers is False, so no job is taken", service)
             return
         self._processing.check()
@@ -195,6 +192,7 @@ class HippoWorker:
             supervision.watch(lambda: self.health, every=self._settings.block_timeout / 4),
         ]
         self._watchdog.start()
+        self._started = True
         log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
 
     async def run(self) -> None:
@@ -326,7 +324,7 @@ class HippoWorker:
         self._runners.start(taken.jobs)
         self._report(outcomes, statuses)
         if "failed" in ended:
-            await self._pause_if_full()
+            await self._pause_at_limit()
         return taken
 
     def _culprit(self, task: asyncio.Task[object]) -> Culprit | None:
@@ -350,7 +348,7 @@ class HippoWorker:
                 observer.lost(job.id, queue=self._queue.name)
                 log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 
-    async def _pause_if_full(self) -> None:
+    async def _pause_at_limit(self) -> None:
         limit = self._settings.dead_letter_limit
         if await self._queue.pause_at(limit):
             log.error(
@@ -361,12 +359,9 @@ class HippoWorker:
 
     async def _listen(self, taken: Taken) -> bool:
         """Wait until a job may be there; True when the queue said so, False when it is just time to look."""
-        settings = self._settings
-        timeout = min(settings.block_timeout, taken.limited_for or settings.block_timeout)
-        if taken.due_in is not None:
-            timeout = min(timeout, taken.due_in + (_PRECEDENCE if self._has_put_back else 0))
+        precedence = _PRECEDENCE if self._has_put_back else 0.0
         try:
-            woken = await self._queue.wait(max(timeout, _SHORTEST_WAIT))
+            woken = await self._queue.wait(taken.wait_at_most(self._settings.block_timeout, precedence=precedence))
             self._pulse.beat()
             self._wait_again.reset()
             return woken

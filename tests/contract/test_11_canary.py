@@ -7,9 +7,24 @@ from decimal import Decimal
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
+from hippo_messenger.errors import MessengerClosedError
+from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
+
+
+async def test_a_canary_that_runs_is_ready(bus: Bus) -> None:
+    worker = HippoWorker(messenger=bus.messenger(HippoService.ACCOUNT, enable_workers=False), processor=Recorder())
+    assert (worker.health.alive, worker.health.reason) == (False, "it was not started yet")
+
+    await worker.start()
+    assert (worker.health.alive, worker.health.ready) == (True, True)
+    with pytest.raises(MessengerClosedError):
+        await worker.start()
+
+    await worker.stop()
+    assert (worker.health.alive, worker.health.reason) == (False, "it was stopped")
 
 
 async def test_a_canary_takes_nothing_not_even_the_marker(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:

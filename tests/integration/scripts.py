@@ -302,8 +302,8 @@ def _breakers(bench: Bench) -> Call:
     return Call("breakers", tuple(bench.layout.open_breakers(name) for name in ("account", "order")), ())
 
 
-def _limit(bench: Bench) -> Call:
-    return Call("limit", bench.layout.broker.all, (1, 1))
+def _pause_at(bench: Bench) -> Call:
+    return Call("pause_at", bench.layout.broker.all, (1, 1))
 
 
 def _letters(bench: Bench) -> Call:
@@ -367,7 +367,7 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "unregister": _unregister,
     "sweep": _sweep,
     "cancel": _cancel,
-    "limit": _limit,
+    "pause_at": _pause_at,
     "letters": _letters,
     "letter_ids": _letter_ids,
     "redriving": _redriving,

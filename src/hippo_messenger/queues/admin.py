@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, cast
+from typing import cast
 
 from hippo_messenger.envelope import decode
 from hippo_messenger.errors import InvalidEnvelopeError
@@ -15,15 +15,8 @@ from hippo_messenger.queues.failures import mapped_errors
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import event_digest
 from hippo_messenger.queues.registry import Registry
-from hippo_messenger.queues.schedule import require_bullmq
+from hippo_messenger.queues.schedule import bullmq, require_bullmq
 from hippo_messenger.settings import Settings
-
-try:
-    import bullmq as installed_bullmq
-except ImportError:  # Schedule says how to install it
-    installed_bullmq = None
-
-bullmq: Any = installed_bullmq  # it ships no types
 
 __all__ = ["Admin"]
 
@@ -66,7 +59,7 @@ class Admin:
             return False
         keys = (*self._layout.broker.all, *self._layout.queue(source).all, self._layout.seen)
         window = math.ceil(self._settings.deduplication_window * 1000)
-        arguments = (self._settings.events_stream and 1, window, event_id, event_digest(source, event_id) + b"self")
+        arguments = (int(self._settings.events_stream), window, event_id, event_digest(source, event_id) + b"self")
         return bool((await self._caller.call("cancel", keys, arguments, patience=0))[0])
 
     async def _set_paused(self, name: str, *, paused: bool) -> bool:

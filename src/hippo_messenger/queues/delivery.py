@@ -22,7 +22,8 @@ __all__ = ["TAKE_BYTES", "Order", "Outcome", "Parked", "QueuedJob", "Routed", "R
 _REASON_LENGTH = 4096
 _COMMON_LENGTH = 1024
 """Options up to this length are remembered: most jobs of a queue have the same."""
-
+_SHORTEST_WAIT = 0.001
+"""Redis takes 0 for ever."""
 
 TAKE_BYTES = 1024 * 1024
 """One call reads no more than that and one job: it holds Redis up for as long as it reads."""
@@ -102,6 +103,13 @@ class Taken:
     """More jobs wait."""
     looked: bool = False
     """Somebody has looked: without jobs there was none."""
+
+    def wait_at_most(self, longest: float, *, precedence: float = 0.0) -> float:
+        """How long (s) nobody need look again; where a delayed job is due others may look so much earlier."""
+        wait = min(longest, self.limited_for or longest)
+        if self.due_in is not None:
+            wait = min(wait, self.due_in + precedence)
+        return max(wait, _SHORTEST_WAIT)
 
 
 class Outcome(NamedTuple):

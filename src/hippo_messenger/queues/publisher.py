@@ -179,7 +179,7 @@ class Publisher:
 
     async def _publish(self, batch: Sequence[_Pending]) -> None:
         settings = self._settings
-        stream = b"1" if settings.events_stream else b"0"
+        stream = int(settings.events_stream)
         arguments: list[Argument] = [stream, round(settings.deduplication_window * 1000), self._sender]
         for kind, alike in itertools.groupby((pending.publication for pending in batch), key=Publication.kind):
             run = list(alike)

@@ -53,7 +53,7 @@ class Queue:
         self._connection = connection
         self._keys = keys
         self._caller = caller
-        self._events_stream = b"1" if events_stream else b"0"
+        self._events_stream = int(events_stream)
         self._metrics_minutes = metrics_minutes
         self._waiting: WaitingLine | None = None
         self._instance = uuid4().hex
@@ -178,7 +178,7 @@ class Queue:
 
     async def pause_at(self, limit: int) -> bool:
         """Pause the queue if it holds so many failed jobs; True if that has happened now."""
-        return bool((await self._call("limit", self._keys.all, [self._events_stream, limit]))[0])
+        return bool((await self._call("pause_at", self._keys.all, [self._events_stream, limit]))[0])
 
     async def _call(self, script: str, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> list[object]:
         return await self._caller.call(script, keys, arguments, patience=None)

@@ -145,7 +145,7 @@ class Registry:
         layout = self._layout
         own = (layout.presence(service), layout.registry_changes(service), layout.unregistered)
         of_broker = (layout.broker.scheduler, layout.broker.base + "delayed", layout.broker.base + "events")
-        arguments = (service, scheduler_of(service), b"1" if events_stream else b"0")
+        arguments = (service, scheduler_of(service), int(events_stream))
         reply = await self._caller.call("unregister", (*self._keys, *own, *of_broker), arguments, patience=0)
         return bool(reply[0])
 

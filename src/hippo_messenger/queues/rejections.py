@@ -38,7 +38,7 @@ class Rejections:
         for queue in ("broker", origin) if own_queue_too else ("broker",):
             keys = (*self._layout.queue(queue).all, self._layout.rejected(queue))
             arguments = (
-                b"1" if self._settings.events_stream else b"0",
+                int(self._settings.events_stream),
                 self._settings.rejected_count,
                 job_id,
                 event_type,

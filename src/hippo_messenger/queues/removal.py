@@ -98,7 +98,7 @@ class Removal:
         keys = (*queue.all, queue.stalled_check, layout.rejected(service), *metrics)
         keys += (layout.redrive(service), layout.discarded(service), layout.registry)
         mode = "all" if everything else "drained"
-        arguments = (b"1" if self._settings.events_stream else b"0", removed.service, mode, count)
+        arguments = (int(self._settings.events_stream), removed.service, mode, count)
         reply = await self._caller.call("sweep", keys, arguments, patience=self._settings.call_timeout)
         state = cast("bytes", reply[0]).decode()
         discarded, waiting, active, failed = cast("list[int]", reply[1:])

@@ -25,9 +25,9 @@ try:
 except ImportError:  # a service that only sends and works does without it
     installed_bullmq = None
 
-bullmq: Any = installed_bullmq  # it ships no types
+bullmq: Any = installed_bullmq  # it ships no types; None where it is not installed
 
-__all__ = ["COUNTER_FIELD", "Schedule", "require_bullmq"]
+__all__ = ["COUNTER_FIELD", "Schedule", "bullmq", "require_bullmq"]
 
 COUNTER_FIELD = "registrationNumber"
 """Where a repeat job says which registration it stems from."""
