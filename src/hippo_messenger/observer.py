@@ -39,9 +39,16 @@ class Observer:
         """A copy could not be delivered and waits among the broker's failed jobs."""
 
     def settled(self, event_type: str, *, queue: str, outcome: str) -> None:
-        """A job has ended: `completed`, `retry`, `failed`, `later` or `back`."""
+        """A processor, or the broker, is through with a job.
 
-    def lost(self, job_id: str, *, queue: str) -> None:
+        Args:
+            event_type: The job's name.
+            queue: Where it stands.
+            outcome: `completed`, `failed`, `retry` (to be tried again), `later` (put back for a while: nobody can process
+                it yet, or it was held) or `back` (put back to the head of the line: its worker stops).
+        """
+
+    def lock_lost(self, job_id: str, *, queue: str) -> None:
         """A job's lock went to somebody else while it was processed: it may be processed again."""
 
     def blocked(self, event_type: str, *, queue: str, job_id: str, seconds: float) -> None:

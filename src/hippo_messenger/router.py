@@ -142,7 +142,7 @@ class Router:
             elif status == "duplicate":
                 self._observer.duplicate(event.envelope.type, origin=origin)
             else:
-                self._observer.lost(event.job.id, queue=self._queue.name)
+                self._observer.lock_lost(event.job.id, queue=self._queue.name)
         types = {event.envelope.id: event.envelope.type for event, _ in batch}
         for parked in routed.parked:
             log.error("event %s is parked for %s: %s", parked.event_id, parked.service, parked.reason)

@@ -345,7 +345,7 @@ class HippoWorker:
             if status == "settled":
                 observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
             else:
-                observer.lost(job.id, queue=self._queue.name)
+                observer.lock_lost(job.id, queue=self._queue.name)
                 log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 
     async def _pause_at_limit(self) -> None:

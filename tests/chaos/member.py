@@ -49,7 +49,7 @@ class Watcher(Observer):
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def lost(self, job_id: str, *, queue: str) -> None:
+    def lock_lost(self, job_id: str, *, queue: str) -> None:
         self._log.note("lost", job_id)
 
     def recovered(self, job_ids: tuple[str, ...], *, queue: str) -> None:

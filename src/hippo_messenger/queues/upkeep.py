@@ -57,7 +57,7 @@ class Upkeep:
             for job in held:
                 if job.id in lost and id(job) in self._held:
                     self.let_go(job)
-                    self._observer.lost(job.id, queue=self._queue.name)
+                    self._observer.lock_lost(job.id, queue=self._queue.name)
                     log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
 
     async def recover(self) -> None:
