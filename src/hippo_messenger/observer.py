@@ -44,8 +44,8 @@ class Observer:
         Args:
             event_type: The job's name.
             queue: Where it stands.
-            outcome: `completed`, `failed`, `retry` (to be tried again), `later` (put back for a while: nobody can process
-                it yet, or it was held) or `back` (put back to the head of the line: its worker stops).
+            outcome: `completed`, `failed`, `retry` (to be tried again), `later` (put back for a while: nobody can
+                process it yet, or it was held) or `back` (put back to the head of the line: its worker stops).
         """
 
     def lock_lost(self, job_id: str, *, queue: str) -> None:
