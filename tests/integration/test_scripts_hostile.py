@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, cast
 
 import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
 
 from hippo_messenger.errors import QueueCorruptedError, RedisOutOfMemoryError
 from hippo_messenger.queues.layout import QueueKeys
+from hippo_messenger.queues.script import load_script
 from tests.conftest import StartServer
 from tests.integration.scripts import ADD, CALLS, HOUR, OPTS, TOKEN, WRONG, Bench, order, outcome
 
@@ -46,6 +50,65 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_changes(bench: Bench
         with pytest.raises(QueueCorruptedError, match=rf"broker:{key} .*nothing was changed"):
             await bench.call(call.name, call.keys, call.arguments)
         assert bench.space() == before
+
+
+@pytest.fixture
+def restricted(bench: Bench) -> Iterator[Callable[[str], Any]]:
+    """Makes a client of the same server for a user who may do all but one command."""
+    clients: list[Any] = []
+    name = f"restricted-{bench.layout.prefix}"
+
+    def without(command: str) -> Any:
+        bench.redis.execute_command(
+            "ACL", "SETUSER", name, "reset", "on", ">secret", "~*", "&*", "+@all", f"-{command}"
+        )
+        clients.append(Redis.from_url(bench.url, username=name, password="secret"))
+        return clients[-1]
+
+    yield without
+    for client in clients:
+        client.close()
+    bench.redis.execute_command("ACL", "DELUSER", name)
+
+
+@pytest.mark.parametrize("command", ["llen", "zcard", "xlen"])
+@pytest.mark.parametrize("script", OF_THE_QUEUE)
+def test_a_queue_that_cannot_be_looked_at_is_out_of_reach_and_nothing_changes(
+    bench: Bench, restricted: Callable[[str], Any], script: str, command: str
+) -> None:
+    call = CALLS[script](bench)
+    words = (*call.keys, 0, *call.arguments)
+    before = bench.space()
+
+    refusal = restricted(command).eval(load_script(call.name).text, len(call.keys), *words)
+
+    assert refusal[0] == b"corrupt"
+    assert b"out of reach" in refusal[1]
+    assert bench.space() == before
+
+
+def test_an_event_whose_routing_raised_is_no_duplicate_afterwards(
+    bench: Bench, restricted: Callable[[str], Any]
+) -> None:
+    call = CALLS["route"](bench)
+    words = (*call.keys, 0, *call.arguments)
+    before = bench.space()
+    with pytest.raises(ResponseError, match="permissions to run"):
+        restricted("exists").eval(load_script(call.name).text, len(call.keys), *words)
+    assert bench.space() == before
+
+    reply = bench.run(call.name, call.keys, call.arguments)
+
+    assert set(cast("list[bytes]", reply[2])) == {b"routed"}
+
+
+@pytest.mark.parametrize("garbage", ["[null]", "[{}]", "[true]", "7", "{}"])
+def test_what_is_no_name_among_full_services_refuses_nothing(bench: Bench, garbage: str) -> None:
+    bench.redis.set(bench.layout.full, f'{{"ORDER_SUCCESS":{garbage}}}')
+
+    assert bench.add(ADD("new-1", delay=HOUR), ADD("held-1"), ADD("new-2"))[2::2] == [b"added", b"known", b"added"]
+
+    assert bench.redis.exists(bench.key("marker"))
 
 
 @pytest.mark.parametrize("key", STRUCTURE)

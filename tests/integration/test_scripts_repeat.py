@@ -149,6 +149,26 @@ async def test_a_publish_is_accepted_also_when_the_job_has_ended_by_then(bench: 
     assert refused[2] == (b"failed" if kind == "failed" else b"known")
 
 
+async def test_a_publish_that_is_refused_in_a_repeat_says_that_it_is_one(bench: Bench) -> None:
+    """What the lost call has added may have gone its way since, and filled the very service that is full now."""
+    bench.redis.set(bench.layout.full, '{"ORDER_SUCCESS":["account"]}')
+    keys = (*bench.layout.broker.all, *bench.layout.queue("order").all, bench.layout.seen)
+    words = [1, 600_000, "order", *ADD("new")]
+
+    assert bench.run("publish", keys, words) == [b"ok", b"new", b"full account"]
+    assert bench.run("publish", keys, words, again=True) == [b"ok", b"new", b"again full account"]
+    assert bench.places("new") == []
+
+
+async def test_a_repeated_take_of_a_torn_job_leaves_it_in_one_place(bench: Bench) -> None:
+    [job] = [job_id.decode() for job_id in bench.take(1, token="lost")]
+    bench.redis.hdel(bench.key(job), "name")
+
+    assert job.encode() not in bench.take(1, token="lost", again=True)
+
+    assert bench.places(job) == ["active"]  # from where the check for jobs of the dead takes it
+
+
 async def test_a_publish_of_which_half_arrived_adds_the_other_half(bench: Bench) -> None:
     bench.add(ADD("one"))
     keys = (*bench.layout.broker.all, *bench.layout.queue("order").all, bench.layout.seen)

@@ -208,8 +208,14 @@ def _fail(pending: _Pending, error: SendError) -> None:
         pending.accepted.set_exception(error)
 
 
-def _refused(publication: Publication, status: str) -> NotSentError:
+def _refused(publication: Publication, status: str) -> SendError:
     ids = (publication.event_id,)
+    if status.startswith("again "):
+        return PossiblySentError(
+            f"possibly sent: the reply of a first try was lost, and to a second one Redis said {status[6:]!r}; "
+            "send it again with the same event_id",
+            event_ids=ids,
+        )
     if status == "failed":
         return NotSentError(
             f"an event with the id {publication.event_id} stands among the failed jobs of the broker; "

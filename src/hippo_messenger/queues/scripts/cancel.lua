@@ -15,7 +15,8 @@
 local broker, own, seen = queue_at(1), queue_at(15), KEYS[29]
 local id = ARGV[4]
 local window, wrong = window_at(seen, tonumber(ARGV[3]), clock())
-local refused = refusal(queue_misfit(broker) or queue_misfit(own) or wrong or sets_misfit(window))
+if window then wrong = select(2, first_seen(window, {ARGV[5]})) end
+local refused = refusal(queue_misfit(broker) or queue_misfit(own) or wrong)
 if refused then return refused end
 
 local function remove_delayed(queue)

@@ -4,7 +4,8 @@
   ARGV  1 again ('1': a repeat of a call whose reply was lost)  2 events stream ('1')  3 window (ms)  4 sender
         then runs of jobs that are alike: name, opts, delay (ms), priority, push, opts of the direct copy ('' is no copy), how
         many; for each: id ('' takes the next number), data, digest of source and id
-  Result  {'ok', for each job: its id, and 'added', 'known' or what is wrong with it} or a refusal (include/queue.lua)
+  Result  {'ok', for each job: its id, and 'added', 'known' or what is wrong with it, after 'again ' in a repeat: the lost call
+          may have added it} or a refusal (include/queue.lua)
   Atomic  the job and its direct copy: both or none. One bad job harms no other.
   Repeat  does no harm: a job whose id is known is not added again.
 ]]
@@ -25,7 +26,7 @@ local function read_jobs_to_add()
       local id = ARGV[place]
       jobs[#jobs + 1] = {id = id, key = id ~= '' and queue.base .. id, name = name, data = ARGV[place + 1], opts = opts,
         delay = delay, priority = priority, push = push, copy_opts = copy_opts ~= '' and copy_opts,
-        digest = ARGV[place + 2], reason = false}
+        digest = ARGV[place + 2], copy_digest = false, reason = false}
     end
     at = last + 1
   end
@@ -40,10 +41,25 @@ read_texts(LAYOUT_KEY, queue.id, FULL)
 local refused = refusal(queue_misfit(queue))
 if refused then return refused end
 local window, own_corrupt
-if copies then
-  window, own_corrupt = window_at(seen, tonumber(ARGV[3]), now)
-  own_corrupt = queue_misfit(own) or own_corrupt or sets_misfit(window)
+
+-- Finds out which direct copies come for the first time. Result: what is wrong with the duplicate window, or nil.
+local function look_up_copies()
+  local wrong
+  window, wrong = window_at(seen, tonumber(ARGV[3]), now)
+  if wrong then return wrong end
+  local digests, copied = {}, {}
+  for at = 1, #jobs do
+    local job = jobs[at]
+    if job.copy_opts then
+      digests[#digests + 1] = job.digest .. 'self'
+      copied[#copied + 1] = job
+    end
+  end
+  local fresh, broken = first_seen(window, digests)
+  for at = 1, fresh and #copied or 0 do copied[at].copy_digest = fresh[at] and digests[at] end
+  return broken
 end
+if copies then own_corrupt = queue_misfit(own) or look_up_copies() end
 
 local meta = read_meta(queue)
 meta.stream = stream
@@ -81,7 +97,7 @@ local refusals = read_refusals()
 local function full_service(job)
   local services = refusals and job.delay == 0 and refusals[job.name]
   for _, service in ipairs(type(services) == 'table' and services or {}) do
-    if service ~= ARGV[4] then return 'full ' .. service end
+    if type(service) == 'string' and service ~= ARGV[4] then return 'full ' .. service end
   end
   return nil
 end
@@ -102,10 +118,11 @@ local function obstacle(job)
   return 'known'
 end
 
+local own_digests = {}
 local function add_own_copy(job)
   local key = own.base .. job.id
-  if rcall('TYPE', key).ok ~= 'none' then return end
-  if not first_seen(window, {job.digest .. 'self'})[1] then return end
+  if not job.copy_digest or rcall('TYPE', key).ok ~= 'none' then return end
+  own_digests[#own_digests + 1] = job.copy_digest
   ensure_max_events(own, own_meta)
   rcall('INCR', own.id)
   add_job(own, own_meta, now, {id = job.id, key = key, name = job.name, data = job.data, opts = job.copy_opts,
@@ -147,6 +164,7 @@ for at = 1, #jobs do
     emit(queue, meta, 'duplicated', 'jobId', job.id)
   end
   if job.copy_opts and (not reason or reason == 'known') then add_own_copy(job) end
+  if again and reason and reason ~= 'known' then reason = 'again ' .. reason end
   result[#result + 1] = job.id
   result[#result + 1] = reason or 'added'
 end
@@ -154,6 +172,7 @@ mark_added(queue, meta)
 if stream then trim_events(queue, meta) end
 if own_meta then
   mark_added(own, own_meta)
+  remember(window, own_digests)
   if stream then trim_events(own, own_meta) end
 end
 return result

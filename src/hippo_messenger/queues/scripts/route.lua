@@ -116,7 +116,11 @@ for at = 1, #held do
 end
 local fresh, broken = first_seen(window, digests)
 if broken then return refusal(broken) end
-for at = 1, #checked do checked[at].duplicate = not fresh[at] end
+local new_digests = {}
+for at = 1, #checked do
+  checked[at].duplicate = not fresh[at]
+  if fresh[at] then new_digests[#new_digests + 1] = digests[at] end
+end
 
 local parked = {}
 
@@ -232,6 +236,7 @@ for _, service in ipairs(services) do
   end
 end
 
+remember(window, new_digests) -- not before: an event that is known and has no copies would be lost
 release(broker, held, by_id, locks, ARGV[7])
 meta.some_have_children = some_have_children(events)
 local endings = {}

@@ -108,6 +108,7 @@ local function held_by(queue, token, batch)
       read_jobs(queue, {active[at]}, batch)
     end
   end
+  batch.broken, batch.torn = {}, {} -- these are left to the check for jobs of the dead, as all that nobody renews
 end
 
 -- How many jobs the rate limit leaves, and how long (ms) it lasts when that is none.

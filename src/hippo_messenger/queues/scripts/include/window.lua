@@ -20,16 +20,7 @@ local function window_at(base, length, now)
   return window
 end
 
--- What is wrong with the sets of a window, or nil. After this `first_seen` finds nothing wrong.
-local function sets_misfit(window)
-  for _, key in ipairs(window.sets) do
-    local wrong = misfit(key, 'set')
-    if wrong then return wrong end
-  end
-  return nil
-end
-
--- Whether each digest is known by now, or nil and what is wrong with a set.
+-- Whether each digest is known by now; or nil and what is wrong with a set. After this nothing written to them can raise.
 local function known_in(window, digests)
   local known = {}
   for at = 1, #digests do known[at] = false end
@@ -44,22 +35,24 @@ local function known_in(window, digests)
   return known
 end
 
--- Remembers digests. Result: for each, true if it was not known; or nil and what is wrong with a set, and nothing is written.
+-- Which of some digests come for the first time: for each whether it does, or nil and what is wrong with a set. Nothing is
+-- written: that is for `remember`, once what they stand for is written.
 local function first_seen(window, digests)
   local known, wrong = known_in(window, digests)
   if wrong then return nil, wrong end
-  local fresh, new, within = {}, {}, {}
+  local fresh, within = {}, {}
   for at = 1, #digests do
     local digest = digests[at]
     fresh[at] = not (known[at] or within[digest])
     within[digest] = true
-    if fresh[at] then new[#new + 1] = digest end
-  end
-  if #new > 0 then
-    local kept = whole(3 * window.span)
-    in_slices(new, function(...) rcall('SADD', window.sets[1], ...) end)
-    rcall('PEXPIRE', window.sets[1], kept)
-    rcall('SET', window.clock_key, whole(window.now) .. ' ' .. whole(window.ahead), 'PX', kept)
   end
   return fresh
+end
+
+local function remember(window, digests)
+  if #digests == 0 then return end
+  local kept = whole(3 * window.span)
+  in_slices(digests, function(...) rcall('SADD', window.sets[1], ...) end)
+  rcall('PEXPIRE', window.sets[1], kept)
+  rcall('SET', window.clock_key, whole(window.now) .. ' ' .. whole(window.ahead), 'PX', kept)
 end
