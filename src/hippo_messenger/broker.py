@@ -41,6 +41,8 @@ __all__ = ["HippoBroker"]
 
 _STOP_TIME = 5.0
 """How long (s) a broker that stops tries to finish its batch; after that it is recovered as stalled."""
+_WAKE_TIME = 1.0
+"""How long (s) it tries to wake another one."""
 
 
 class HippoBroker:
@@ -129,9 +131,13 @@ class HippoBroker:
         """
         if self._stopping:
             raise MessengerClosedError("expected a broker that was not stopped yet; make a new one")
-        await self._connection.open()
-        await self._registrar.load()
-        await self._queue.show_up()
+        try:
+            await self._connection.open()
+            await self._registrar.load()
+            await self._queue.show_up()
+        except BaseException:
+            await self._connection.close()
+            raise
         supervision = self._supervision
         self._pulse.beat()
         self._tasks = [
@@ -229,11 +235,18 @@ class HippoBroker:
         try:
             async with asyncio.timeout(None) as self._idle:
                 await self._wait(taken.wait_at_most(self._settings.block_timeout))
-        except TimeoutError:
-            pass  # the broker stops
+        except TimeoutError:  # the broker stops; Redis may have given it a wake-up that was for another one
+            await self._wake_another()
         finally:
             self._idle = None
         return Taken()
+
+    async def _wake_another(self) -> None:
+        try:
+            async with asyncio.timeout(_WAKE_TIME):
+                await self._queue.wake()
+        except (TimeoutError, RedisError) as error:  # whoever waits looks by itself before long
+            log.warning("the message broker stops, and could not wake another one: %r", error)
 
     async def _wait(self, timeout: float) -> None:
         try:
@@ -271,7 +284,7 @@ class HippoBroker:
                 following = await self._read_some(hand)
             except BaseException:
                 call.cancel()
-                await asyncio.wait([call])
+                await asyncio.gather(call, return_exceptions=True)
                 raise
             taken = await call
             self._pulse.beat()

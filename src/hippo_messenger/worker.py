@@ -273,7 +273,7 @@ class HippoWorker:
                     self._changed.clear()
                     if room <= 0:
                         self._pulse.beat()  # with no room there was nothing to poll for
-                if listener is not None and listener.done():
+                if listener is not None and listener.done() and not self._stopping:
                     woken, listener, self._look = listener.result(), None, True
                     if woken and self._room() <= 0:
                         await self._wake_another()
@@ -321,7 +321,11 @@ class HippoWorker:
         self._upkeep.hold(taken)
         for job in taken.jobs:
             self._pace.took(job.id)
-        self._runners.start(taken.jobs)
+        if self._stopping:  # asked while this was under way
+            for job in taken.jobs:
+                self._ended(job, Outcome.back(job))
+        else:
+            self._runners.start(taken.jobs)
         self._report(outcomes, statuses)
         if "failed" in ended:
             await self._pause_at_limit()

@@ -43,7 +43,7 @@ class Caller:
         arguments: Sequence[Argument],
         *,
         patience: float | None,
-        on_sent: Callable[[], None] | None = None,
+        on_departure: Callable[[], None] | None = None,
     ) -> list[object]:
         """The reply of one script, without its leading status.
 
@@ -55,7 +55,7 @@ class Caller:
             arguments: What it declares as ARGV, but the first.
             patience: Seconds for which a broken connection is mended and the call repeated; None is for ever, and
                 then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 0.8 s, with jitter.
-            on_sent: Called whenever it goes out: from the first time on Redis may have executed it.
+            on_departure: Called right before it goes out, at each try. What it raises keeps it in, and ends the call.
 
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; that is never waited out.
@@ -69,7 +69,9 @@ class Caller:
         while True:
             try:
                 again = b"1" if maybe_executed else b"0"
-                return _checked(await self._connection.script(script, keys, [again, *arguments], on_sent=on_sent))
+                return _checked(
+                    await self._connection.script(script, keys, [again, *arguments], on_departure=on_departure)
+                )
             except RedisError as error:
                 maybe_executed = maybe_executed or error.maybe_executed
                 error.maybe_executed = maybe_executed

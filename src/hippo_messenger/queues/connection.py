@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 
 from redis.asyncio import Redis, RedisCluster
 
@@ -114,9 +115,9 @@ class Connection:
         keys: Sequence[str | bytes],
         arguments: Sequence[Word],
         *,
-        on_sent: Callable[[], None] | None = None,
+        on_departure: Callable[[], None] | None = None,
     ) -> object:
-        """The reply of a script; `on_sent` is called when it goes out, from when on Redis may have executed it.
+        """The reply of a script; `on_departure` is called right before it goes out, and may keep it in by raising.
 
         Raises:
             RedisError: It failed.
@@ -124,20 +125,20 @@ class Connection:
         line = await self._opened()
         words = (len(keys), *keys, *arguments)
         try:
-            return await self._command(line, "EVALSHA", script.sha, *words, on_sent=on_sent)
+            return await self._command(line, "EVALSHA", script.sha, *words, on_departure=on_departure)
         except RedisCommandError as error:
             if "NOSCRIPT" not in str(error) and "No matching script" not in str(error):
                 raise
         return await self._command(line, "EVAL", script.text, *words)
 
     async def waiting_line(self, *, client_name: str) -> WaitingLine:
-        """A line of its own for one that waits, under a client name; it is closed with this connection.
+        """A line of its own for one that waits, under a client name; it is closed with this connection at the latest.
 
         Raises:
             RedisError: The connection can't be opened.
         """
         await self._opened()
-        line = WaitingLine(self._required().line(client_name=client_name))
+        line = WaitingLine(self._required().line(client_name=client_name), forget=self._forget)
         self._waiting.append(line)
         return line
 
@@ -151,22 +152,25 @@ class Connection:
         """Hang up; may be called again, and a later call opens anew."""
         commands, waiting, client, server = self._commands, self._waiting, self._bullmq, self._server
         self._commands, self._waiting, self._bullmq, self._server = None, [], None, None
-        for line in waiting:
-            await line.close()
-        if commands is not None:
-            await commands.close()
         self._answers = True
-        if client is not None:
-            await client.aclose()
-        if server is not None:
-            self._endpoint = None
-            await server.close()
+        async with AsyncExitStack() as last_first:  # where one can't be closed the others are all the same
+            if server is not None:
+                self._endpoint = None
+                last_first.push_async_callback(server.close)
+            if client is not None:
+                last_first.push_async_callback(client.aclose)
+            if commands is not None:
+                last_first.push_async_callback(commands.close)
+            for line in waiting:
+                last_first.push_async_callback(line.close)
 
     async def _command(
-        self, line: Line, *words: Word, beside: str | None = None, on_sent: Callable[[], None] | None = None
+        self, line: Line, *words: Word, beside: str | None = None, on_departure: Callable[[], None] | None = None
     ) -> object:
         try:
-            reply = await line.call(*words, timeout=self._settings.call_timeout, beside=beside, on_sent=on_sent)
+            reply = await line.call(
+                *words, timeout=self._settings.call_timeout, beside=beside, on_departure=on_departure
+            )
         except RedisUnavailableError as error:
             self._answers = False
             if isinstance(error, RedisTimeoutError):
@@ -205,6 +209,10 @@ class Connection:
             raise
         return line
 
+    def _forget(self, line: WaitingLine) -> None:
+        if line in self._waiting:
+            self._waiting.remove(line)
+
     def _required(self) -> Endpoint:
         if self._endpoint is None:
             raise ConfigurationError("expected an open connection: the embedded server is not started yet")
@@ -214,8 +222,10 @@ class Connection:
 class WaitingLine:
     """Carries commands that wait, one at a time."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, *, forget: Callable[[WaitingLine], None]) -> None:
+        """Take a line; `forget` is called when this is closed."""
         self._line = line
+        self._forget = forget
 
     async def block(self, *words: Word, timeout: float) -> object:
         """The reply to a blocking command, whose last argument (`timeout`, seconds) is added here.
@@ -239,6 +249,7 @@ class WaitingLine:
 
     async def close(self) -> None:
         """Hang up."""
+        self._forget(self)
         await self._line.close()
 
     async def read_streams(self, after: Mapping[str, str], *, count: int, timeout: float) -> object:

@@ -9,12 +9,14 @@ from typing import Any, Protocol, cast
 from redis import exceptions as foreign
 from redis.asyncio import ConnectionPool, RedisCluster
 
+from hippo_messenger.log import log
 from hippo_messenger.queues.failures import FOREIGN_ERRORS, as_redis_error, says_read_only
 from hippo_messenger.queues.wire import Wire, Word
 
 __all__ = ["ClusterLine", "Line", "ServerLine", "Word"]
 
 _CLIENTS_OWN = ("CLUSTER", "COMMAND")
+_FAREWELL_TIME = 1.0
 
 
 class Line(Protocol):
@@ -25,7 +27,7 @@ class Line(Protocol):
         *words: Word,
         timeout: float,
         beside: str | None = None,
-        on_sent: Callable[[], None] | None = None,
+        on_departure: Callable[[], None] | None = None,
     ) -> object:
         """The reply to one command, as Redis gives it, in bytes.
 
@@ -33,7 +35,8 @@ class Line(Protocol):
             words: The command and its arguments.
             timeout: Seconds for everything: waiting for the line's turn, connecting, and the reply.
             beside: A key, for a command that has none: the server that has this key is asked.
-            on_sent: Called when the command goes out: from then on Redis may have executed it.
+            on_departure: Called right before the command goes out, from when on Redis may execute it. What it raises
+                keeps the command in.
 
         Raises:
             RedisError: Whatever went wrong.
@@ -65,17 +68,17 @@ class ServerLine:
         *words: Word,
         timeout: float,
         beside: str | None = None,
-        on_sent: Callable[[], None] | None = None,
+        on_departure: Callable[[], None] | None = None,
     ) -> object:
         """See `Line`."""
         loop = asyncio.get_running_loop()
         deadline, sent = loop.time() + timeout, False
         try:
             wire = await self._turn_at(deadline)
-            sent = True
-            if on_sent is not None:
-                on_sent()
             try:
+                if on_departure is not None:
+                    on_departure()
+                sent = True
                 return await wire.ask(*words, timeout=deadline - loop.time())
             finally:
                 self._turn.release()
@@ -92,7 +95,8 @@ class ServerLine:
     async def close(self) -> None:
         """See `Line`."""
         self._is_closed = True
-        await self._pool.aclose()
+        self.hang_up(foreign.ConnectionError("the line was closed"))
+        await self._drop_connections()
 
     async def _turn_at(self, deadline: float) -> Wire:
         """The wire, to nobody else until the turn is released."""
@@ -118,16 +122,28 @@ class ServerLine:
             return self._wire
         connection = self._connection
         if connection is None:
-            connection = self._connection = await self._pool.get_connection()
+            try:
+                connection = self._connection = await self._pool.get_connection()
+            except BaseException:
+                await self._drop_connections()  # the pool may keep one that is half made, and take it for a whole one
+                raise
         else:
             await connection.disconnect(nowait=True)
             if not self._is_closed:
                 await connection.connect()
         if self._is_closed:  # by somebody else, while this call waited for its turn or its connection
-            await self._pool.aclose()
+            await self._drop_connections()
             raise foreign.ConnectionError("the line was closed")
         self._wire = Wire(connection._writer.transport)  # noqa: SLF001 - there is no other way to it
         return self._wire
+
+    async def _drop_connections(self) -> None:
+        """Close what the pool has made; a peer that doesn't take leave is not waited for."""
+        try:
+            async with asyncio.timeout(_FAREWELL_TIME):
+                await self._pool.aclose()
+        except FOREIGN_ERRORS as error:
+            log.debug("a connection was not closed in time: %r", error)
 
 
 class ClusterLine:
@@ -148,13 +164,13 @@ class ClusterLine:
         *words: Word,
         timeout: float,
         beside: str | None = None,
-        on_sent: Callable[[], None] | None = None,
+        on_departure: Callable[[], None] | None = None,
     ) -> object:
         """See `Line`."""
         try:
             async with asyncio.timeout(timeout), self._turn:
-                if on_sent is not None:
-                    on_sent()
+                if on_departure is not None:
+                    on_departure()
                 try:
                     async with asyncio.timeout(None) as self._limit:
                         return await self._asked(words, beside)

@@ -58,6 +58,10 @@ class _Pending:
     """Whether Redis may have it."""
 
 
+class _Withdrawn(Exception):
+    """Of a batch that has not gone out yet somebody waits no more."""
+
+
 class Publisher:
     """Coalesces what the tasks of one process publish: while one call is under way, the next batch gathers."""
 
@@ -103,6 +107,9 @@ class Publisher:
                         await asyncio.wait([pending.accepted])
         except TimeoutError:
             pass  # what has no answer by now is told apart below
+        except BaseException:
+            _withdraw(waiting)
+            raise
         failed: dict[str, SendError] = {}
         for pending in waiting:
             if not pending.accepted.done():
@@ -157,6 +164,8 @@ class Publisher:
         while batch := self._next_batch():
             try:
                 await self._publish(batch)
+            except _Withdrawn:
+                self._line.extendleft(reversed(batch))  # without those whose senders were told that they aren't sent
             except RedisError as error:
                 for pending in batch:
                     _fail(pending, _send_error(pending.publication, error))
@@ -187,13 +196,15 @@ class Publisher:
             for publication in run:
                 arguments += (publication.event_id, publication.data, publication.digest)
 
-        def go_out() -> None:
+        def depart() -> None:
+            if any(pending.accepted.done() and not pending.is_out for pending in batch):
+                raise _Withdrawn
             for pending in batch:
                 pending.is_out = True
 
         patience = settings.call_timeout
         keys = self._keys_with_own if any(pending.publication.own_options for pending in batch) else self._keys
-        reply = await self._caller.call("publish", keys, arguments, patience=patience, on_sent=go_out)
+        reply = await self._caller.call("publish", keys, arguments, patience=patience, on_departure=depart)
         texts = [value.decode(errors="replace") for value in cast("list[bytes]", reply)]
         for pending, job_id, status in zip(batch, texts[::2], texts[1::2], strict=True):
             if status in ("added", "known"):
@@ -201,6 +212,13 @@ class Publisher:
                     pending.accepted.set_result(job_id)
             else:
                 _fail(pending, _refused(pending.publication, status))
+
+
+def _withdraw(waiting: Iterable[_Pending]) -> None:
+    """Nobody waits for these any more: what has not gone out stays in, and what came of the others is no news."""
+    for pending in waiting:
+        if not pending.accepted.cancel() and not pending.accepted.cancelled():
+            pending.accepted.exception()
 
 
 def _fail(pending: _Pending, error: SendError) -> None:

@@ -80,12 +80,12 @@ class Wire(asyncio.Protocol):
         except foreign.InvalidResponse as error:
             self.close(error)
             return
-        if found is _NOT_YET:
+        if found is _NOT_YET and self._reply is not None:
             return
         reply, self._reply = self._reply, None
         if reply is not None and not reply.done():
             reply.set_result(found)
-        if reply is None or self._reader.has_data():  # nobody asked for it; what comes after it is no reply either
+        if reply is None or self._reader.has_data():  # nobody asked for it, be it half a reply or one too many
             self.close(foreign.InvalidResponse("a reply to nothing"))
 
     def connection_lost(self, exc: Exception | None) -> None:
