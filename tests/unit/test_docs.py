@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -118,6 +120,23 @@ def test_the_readme_shows_the_first_event_that_a_test_runs() -> None:
     program = (ROOT / "examples" / "first_event.py").read_text()
     assert program in (ROOT / "README.md").read_text()
     assert len([line for line in program.splitlines() if line.strip()]) <= 20
+
+
+def test_the_readme_says_what_each_extra_brings() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rows = dict(re.findall(r"^\| (?:none|`(\w+)`) \| (.*?) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    wanted = {"": set(_names(project["dependencies"])), **{name: set(_names(needs)) for name, needs in extras.items()}}
+    assert wanted.pop("all") == extras.keys() - {"all"}
+    assert rows.pop("all") == "all of these"
+    assert {name: set(re.findall(r"\w+", row)) - {"and"} for name, row in rows.items()} == wanted
+
+
+def _names(requirements: list[str]) -> Iterator[str]:
+    """The packages that are required; of our own, the extras."""
+    for requirement in requirements:
+        name, extras = re.findall(r"^([\w-]+)(?:\[(.*?)\])?", requirement)[0]
+        yield from extras.split(",") if extras else [name]
 
 
 def test_every_decision_is_listed() -> None:
