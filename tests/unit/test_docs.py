@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 import tomllib
@@ -13,6 +14,8 @@ import pytest
 
 import hippo_messenger
 from hippo_messenger import errors
+from hippo_messenger.catalogue.catalogue import RESERVED_NAMES
+from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +117,28 @@ def test_every_setting_is_documented_with_its_default() -> None:
 @pytest.mark.parametrize("name", ["register.mjs", "send.mjs", "worker.mjs"])
 def test_the_wire_contract_shows_the_programs_that_the_tests_run(name: str) -> None:
     assert (ROOT / "examples" / "node" / name).read_text() in (ROOT / "docs" / "wire-contract.md").read_text()
+
+
+def test_the_wire_contract_names_every_reserved_name_and_every_key_of_ours() -> None:
+    text = (ROOT / "docs" / "wire-contract.md").read_text()
+    reserved = re.findall(r"^- The broker's queue is .*; never (.*?)\.$", text, flags=re.MULTILINE)[0]
+    kept = re.findall(r"^- Under the same prefix this package keeps (.*?)\. Nobody else", text, flags=re.MULTILINE)[0]
+    keys = {key.removesuffix(":*") for key in re.findall(r"`([^`]+)`", kept)}
+    assert set(re.findall(r"`([^`]+)`", reserved)) == RESERVED_NAMES
+    assert keys == set(_keys_of_ours())
+    assert {key.partition(":")[0] for key in keys} == RESERVED_NAMES - {BROKER_QUEUE}
+
+
+def _keys_of_ours() -> Iterator[str]:
+    """Every key beside the queues, without prefix; what a key is of stands in angle brackets."""
+    layout = Layout("{hippo}")
+    for name, member in vars(Layout).items():
+        if name.startswith("_") or name in ("broker", "prefix", "queue"):
+            continue
+        owners = [] if isinstance(member, property) else list(inspect.signature(member).parameters)[1:]
+        found = getattr(layout, name)
+        key: str = found(*(f"<{owner}>" for owner in owners)) if owners else found
+        yield key.removeprefix("{hippo}:")
 
 
 def test_the_readme_shows_the_first_event_that_a_test_runs() -> None:
