@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import textwrap
@@ -106,6 +107,18 @@ def test_every_test_that_the_delivery_contract_names_is_there_and_none_is_left_o
     assert files.keys() <= named
     # What is more about the programming interface than about delivery has no sentence there.
     assert len(tests - named) < 10, sorted(tests - named)
+
+
+def test_every_line_of_the_log_that_the_runbook_quotes_is_one_that_we_write() -> None:
+    sources = (ROOT / "src" / "hippo_messenger").rglob("*.py")
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source.read_text()))]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    written = [re.sub(r"%[.\d]*[a-z]", "…", text) for text in texts]
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE)
+    quotes = [quote for row in rows for quote in re.findall(r'"([^"]+)"', row)]
+    assert len(quotes) > 15
+    for quote in quotes:
+        assert any(quote.strip("… ") in text for text in written), quote
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
