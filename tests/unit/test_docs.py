@@ -160,6 +160,13 @@ def test_the_readme_shows_the_first_event_that_a_test_runs() -> None:
     assert len([line for line in program.splitlines() if line.strip()]) <= 20
 
 
+def test_make_help_has_a_line_for_each_target() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)[0].split()
+    explained = re.findall(r"^([a-z-]+):.*## \S", text, flags=re.MULTILINE)
+    assert sorted(explained) == sorted(targets)
+
+
 def test_the_readme_says_what_each_extra_brings() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     rows = dict(re.findall(r"^\| (?:none|`(\w+)`) \| (.*?) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
