@@ -37,127 +37,112 @@ PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not
 
 .PHONY: help demo test versions nightly bench bench-all bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-scripts bench-instructions bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
-help:
-	@echo 'make demo    real events through services, brokers and workers on a server of their own'
-	@echo 'make test    every test; ARGS="tests/unit" for some of them'
-	@echo 'make versions  the tests that depend on Python, on every other Python that is here'
-	@echo 'make nightly   every test, on every Python and on both servers, with many more random cases; then chaos'
-	@echo 'make chaos   a running system is broken in every way for twenty minutes, and every event accounted for'
-	@echo 'make bench   the speed beside stock BullMQ; make bench-register, bench-scripts, bench-redrive: parts of it'
-	@echo 'make bench-stages  where the milliseconds of one event go; make bench-instructions: what scripts cost, in instructions'
-	@echo 'make bench-all  every benchmark of docs/benchmarks.md, most of an hour'
-	@echo 'make bench-light  ours and Node in half a minute; fails where ours is not well ahead'
-	@echo 'make bench-sending  what sending alone costs; make bench-growth: what listeners, services and waiting events cost;'
-	@echo '                 make bench-distance: with Redis a millisecond away; make bench-slow-jobs: what slow jobs do to others'
-	@echo 'make bench-backlog  memory and speed with a million waiting events; make bench-calls: how long calls hold Redis;'
-	@echo '                 make bench-idle: what processes cost that have nothing to do'
-	@echo 'make bench-peers  the speed beside FastStream, Celery, Dramatiq, taskiq and others, on Redis, RabbitMQ and NATS'
-	@echo 'make check   formatting, lint, types (mypy and pyright) and the direction of imports'
-	@echo 'make reference  the pages of the docs that are made from the code'
-	@echo 'make fix     what ruff can mend by itself'
+# What stands behind '##' beside a target is its line here.
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(PACKAGE)
+demo: $(PACKAGE) ## real events through services, brokers and workers on a server of their own
 	@$(BIN)/hippo demo $(ARGS)
 
-test: $(TOOLS) node-packages
+test: $(TOOLS) node-packages ## every test for which this machine has what it needs; ARGS="tests/unit" for some of them
 	@$(WITH_NODE) $(BIN)/python -m pytest --numprocesses=$(TESTERS) $(ARGS)
 
-versions:
+versions: ## the tests that depend on Python, on every other Python that is here
 	@echo 'Pythons besides $(MAIN_VERSION): $(or $(OTHERS),none)'
 	@$(foreach python,$(OTHERS),$(MAKE) --no-print-directory test PYTHON=$(lastword $(subst =, ,$(python))) \
 		ENV=.venv-$(firstword $(subst =, ,$(python))) ARGS="-q $(PYTHONIC)" &&) true
 
-nightly:
+nightly: ## every test, on every Python and on both servers, with many more random cases; then chaos
 	@echo 'Pythons: $(PYTHONS)'
 	@$(foreach python,$(PYTHONS),$(MAKE) --no-print-directory test PYTHON=$(lastword $(subst =, ,$(python))) \
 		ENV=.venv-$(firstword $(subst =, ,$(python))) ARGS="-q" &&) true
 	@HIPPO_TEST_SERVER=redis-server HIPPO_TEST_EXAMPLES=20 $(MAKE) --no-print-directory test ARGS="-q --timeout=1800"
 	@$(MAKE) --no-print-directory chaos
 
-chaos: $(TOOLS) node-packages
+chaos: $(TOOLS) node-packages ## a running system is broken in every way, and every event accounted for, in about 25 minutes
 	@$(WITH_NODE) $(BIN)/python -m tests.chaos.run $(ARGS)
 
-bench: $(TOOLS) $(BENCH_PACKAGES)
+bench: $(TOOLS) $(BENCH_PACKAGES) ## the speed beside stock BullMQ
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end $(ARGS)
 
 # What CI runs: whether the lead over stock BullMQ is still there, not how large it is. So short a run measured 3.6 and 3.7
 # (before, 2.7 to 3.9), more than a long one (1.9 to 2.3), since Node is still warming up; 2.0 is a third less than 3.
-bench-light: $(TOOLS) $(BENCH_PACKAGES)
+bench-light: $(TOOLS) $(BENCH_PACKAGES) ## ours and Node in half a minute; fails where ours is not well ahead
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end --events 3000 --runs 1 --latency-seconds 0 --persistence off \
 		--only ours,node-50,node-200 --fail-below 2.0 $(ARGS)
 
 # All of docs/benchmarks.md; most of an hour.
-bench-all:
+bench-all: ## every benchmark of docs/benchmarks.md, most of an hour
 	@$(MAKE) --no-print-directory bench ARGS="--rates 100,1000 --live"
 	@$(MAKE) --no-print-directory bench \
 		ARGS="--events 10000 --bytes 400,4096,65536 --services 1,3,10 --persistence on --latency-seconds 0"
 	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts stages redrive instructions,\
 		$(MAKE) --no-print-directory bench-$(part) ARGS= &&) true
 
-bench-sending: $(TOOLS) $(BENCH_PACKAGES)
+bench-sending: $(TOOLS) $(BENCH_PACKAGES) ## what sending alone costs
 	@$(WITH_NODE) $(BIN)/python -m bench.sending $(ARGS)
 
-bench-growth: $(TOOLS) $(BENCH_PACKAGES)
+bench-growth: $(TOOLS) $(BENCH_PACKAGES) ## what listeners, services and waiting events cost
 	@$(WITH_NODE) $(BIN)/python -m bench.growth $(ARGS)
 
-bench-distance: $(TOOLS) $(BENCH_PACKAGES)
+bench-distance: $(TOOLS) $(BENCH_PACKAGES) ## events a second with Redis a millisecond away
 	@$(WITH_NODE) $(BIN)/python -m bench.distance $(ARGS)
 
-bench-slow-jobs: $(TOOLS) $(BENCH_PACKAGES)
+bench-slow-jobs: $(TOOLS) $(BENCH_PACKAGES) ## what slow jobs do to others
 	@$(WITH_NODE) $(BIN)/python -m bench.slow_jobs $(ARGS)
 
-bench-stages: $(TOOLS)
+bench-stages: $(TOOLS) ## where the milliseconds of one event go
 	@$(BIN)/python -m bench.stages $(ARGS)
 
-bench-scripts: $(TOOLS)
+bench-scripts: $(TOOLS) ## what each script call costs Redis
 	@$(BIN)/python -m bench.scripts $(ARGS)
 
-bench-instructions: $(TOOLS)
+bench-instructions: $(TOOLS) ## what scripts cost, in instructions
 	@$(BIN)/python -m bench.instructions $(ARGS)
 
-bench-register: $(TOOLS)
+bench-register: $(TOOLS) ## how long a registration takes
 	@$(BIN)/python -m bench.register $(ARGS)
 
-bench-redrive: $(TOOLS)
+bench-redrive: $(TOOLS) ## how fast dead letters are redriven
 	@$(BIN)/python -m bench.redrive $(ARGS)
 
-bench-backlog: $(TOOLS)
+bench-backlog: $(TOOLS) ## memory and speed with a million waiting events
 	@$(BIN)/python -m bench.backlog $(ARGS)
 
-bench-calls: $(TOOLS)
+bench-calls: $(TOOLS) ## how long calls hold Redis
 	@$(BIN)/python -m bench.calls $(ARGS)
 
-bench-idle: $(TOOLS)
+bench-idle: $(TOOLS) ## what processes cost that have nothing to do
 	@$(BIN)/python -m bench.idle $(ARGS)
 
-bench-peers: $(TOOLS) $(BENCH_PACKAGES) $(PEER_PACKAGES) $(ARQ_PACKAGES)
+bench-peers: $(TOOLS) $(BENCH_PACKAGES) $(PEER_PACKAGES) $(ARQ_PACKAGES) ## the speed beside FastStream, Celery, Dramatiq, taskiq and others, on Redis, RabbitMQ and NATS
 	@$(WITH_NODE) $(BIN)/python -m bench.peers $(ARGS)
 
-check: format lint mypy pyright imports reference-check
+check: format lint mypy pyright imports reference-check ## formatting, lint, types (mypy and pyright), the direction of imports, and reference-check
 
-fix: $(TOOLS)
+fix: $(TOOLS) ## what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-format: $(TOOLS)
+format: $(TOOLS) ## whether all is formatted
 	$(BIN)/ruff format --check .
 
-lint: $(TOOLS)
+lint: $(TOOLS) ## what ruff says
 	$(BIN)/ruff check .
 
-mypy: $(TOOLS)
+mypy: $(TOOLS) ## types, by mypy
 	$(BIN)/mypy --strict src tests scripts examples bench
 
-pyright: $(TOOLS)
+pyright: $(TOOLS) ## types, by pyright
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python src
 
-reference: $(TOOLS)
+reference: $(TOOLS) ## the pages of the docs that are made from the code
 	$(BIN)/python scripts/make_reference.py
 
-reference-check: $(TOOLS)
+reference-check: $(TOOLS) ## whether those pages are up to date
 	$(BIN)/python scripts/make_reference.py --check
 
-imports: $(TOOLS)
+imports: $(TOOLS) ## the direction of imports
 	$(BIN)/lint-imports --no-logo
 
 $(VENV):
@@ -197,7 +182,7 @@ $(PEER_PACKAGES) $(ARQ_PACKAGES): | $(TOOLS)
 		--quiet --requirement $< && touch $@ \
 		|| echo 'the packages of $< could not be installed: their contenders will not run' >&2
 
-node-packages: $(NODE_PACKAGES)
+node-packages: $(NODE_PACKAGES) ## the Node packages that the tests talk to
 
 # Without a package registry at hand the other tests still run; those that need these packages skip, or fail in CI.
 $(NODE_PACKAGES): tests/interop/package.json | $(TOOLS)

@@ -1,8 +1,14 @@
 """The worker of a shipping service, with one typed processor for each event.
 
-hippo dev                                        # a server and a broker
-hippo worker examples.shop_worker:make_worker
-hippo send ORDER_SUCCESS '{"orderId": "A-1", "total": "12.30"}' --from ORDER
+In a clone, each in a terminal of its own, 2 and 3 with HIPPO_REDIS_URL as the first one says:
+
+1. hippo dev                                        # a server and a broker
+2. hippo worker examples.shop_worker:make_worker
+3. hippo send ORDER_SUCCESS --from ORDER '{
+     "orderId": "A-1", "total": "12.30", "items": [{"sku": "HIP-001"}],
+     "shippingAddress": {"line1": "1 Main St", "city": "Portland", "country": "US"}}'
+
+Without address the event becomes a dead letter, without items it is discarded.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 import { Queue } from 'bullmq';
 import IORedis from 'ioredis';
 
-const connection = new IORedis(process.env.REDIS_URL ?? 'redis://localhost:6379', { maxRetriesPerRequest: null });
+const url = process.env.HIPPO_REDIS_URL || process.env.REDIS_URL || 'redis://localhost:6379';
+const connection = new IORedis(url, { maxRetriesPerRequest: null });
 const prefix = process.env.HIPPO_PREFIX ?? '{hippo}';
 
 const broker = new Queue('broker', { connection, prefix });

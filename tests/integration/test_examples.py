@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.contract.bus import Bus
 from tests.integration.test_embedded import end
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+README = EXAMPLES.parent / "README.md"
 PROGRAMS = {
     "adding_event_types.py": [
         "old: HIP-001 is sold, and {'till': 7}",
@@ -106,22 +108,28 @@ async def test_the_tests_of_a_service_pass_and_leave_nothing_behind(
     assert used == shared
 
 
-async def test_the_worker_of_the_shop_works(redis_server: str, prefix: str) -> None:
-    bus = Bus(redis_server, Settings(prefix=prefix))
+async def shop_worker(bus: Bus) -> Process:
+    """A broker, and the worker of the shop in a process of its own; its service is registered."""
     await bus.broker()
-    environment = os.environ | {"HIPPO_REDIS_URL": redis_server, "HIPPO_PREFIX": prefix}
     worker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hippo_messenger", "worker", "examples.shop_worker:make_worker"),
-        env=environment,
+        env=os.environ | {"HIPPO_REDIS_URL": bus.url, "HIPPO_PREFIX": bus.settings.prefix},
         cwd=EXAMPLES.parent,
         stderr=PIPE,
     )
     assert worker.stderr is not None
-    order = bus.messenger(HippoService.ORDER)
     async with asyncio.timeout(30):
         while b"worker of shipping" not in await worker.stderr.readline():
             pass
         await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS, HippoEvent.ORDER_CANCELLED)
+    return worker
+
+
+async def test_the_worker_of_the_shop_works(redis_server: str, prefix: str) -> None:
+    bus = Bus(redis_server, Settings(prefix=prefix))
+    worker = await shop_worker(bus)
+    assert worker.stderr is not None
+    order = bus.messenger(HippoService.ORDER)
 
     address = {"line1": "1 Main St", "city": "Portland", "country": "US"}
     events: list[EventData] = [
@@ -141,4 +149,38 @@ async def test_the_worker_of_the_shop_works(redis_server: str, prefix: str) -> N
     worker.send_signal(signal.SIGTERM)
     assert await worker.wait() == 0
     assert "B is not to be shipped, says order" in (await worker.stderr.read()).decode()
+    await bus.close()
+
+
+async def test_the_first_session_of_the_readme_holds(redis_server: str, prefix: str, tmp_path: Path) -> None:
+    bus = Bus(redis_server, Settings(prefix=prefix))
+    worker = await shop_worker(bus)
+    hippo = tmp_path / "hippo"
+    hippo.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hippo_messenger "$@"\n')
+    hippo.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HIPPO_PREFIX": prefix}
+    sessions = re.findall(r"^```sh\n(.*?)^```$", README.read_text(), flags=re.DOTALL | re.MULTILINE)
+    complete, failing = [session for session in sessions if "hippo send" in session]
+
+    async def typed(session: str) -> str:
+        shell = await asyncio.create_subprocess_exec(
+            *("sh", "-e", "-c", session.replace("HIPPO_REDIS_URL=…", f"HIPPO_REDIS_URL={redis_server}")),
+            env=environment | {"HIPPO_REDIS_URL": redis_server},
+            cwd=EXAMPLES.parent,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        out, err = await shell.communicate()
+        assert shell.returncode == 0, err.decode()
+        return out.decode()
+
+    event_id = (await typed(complete)).splitlines()[0]
+    await bus.settled("shipping", completed=1)
+    assert (await bus.job("shipping", event_id))["returnvalue"] == {"parcel": "P-A-1"}
+    await typed(failing)
+    await bus.settled("shipping", completed=1, failed=1)
+    assert "DeadLetter examples/shop_worker.py:ship" in await typed("hippo failed list")
+
+    worker.send_signal(signal.SIGTERM)
+    assert await worker.wait() == 0
     await bus.close()

@@ -103,5 +103,6 @@ async def run_example(name: str, directory: Path, url: str, prefix: str) -> Proc
     if not (directory / "node_modules").exists():
         (directory / "node_modules").symlink_to(HERE / "node_modules")
     shutil.copy(EXAMPLES / name, directory / name)
-    environment = os.environ | {"REDIS_URL": url, "HIPPO_PREFIX": prefix}
+    elsewhere = "redis://no-such-host.invalid"
+    environment = os.environ | {"HIPPO_REDIS_URL": url, "REDIS_URL": elsewhere, "HIPPO_PREFIX": prefix}
     return await asyncio.create_subprocess_exec(node(), str(directory / name), env=environment, stdout=PIPE)

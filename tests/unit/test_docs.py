@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import textwrap
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +15,8 @@ import pytest
 
 import hippo_messenger
 from hippo_messenger import errors
+from hippo_messenger.catalogue.catalogue import RESERVED_NAMES
+from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +109,18 @@ def test_every_test_that_the_delivery_contract_names_is_there_and_none_is_left_o
     assert len(tests - named) < 10, sorted(tests - named)
 
 
+def test_every_line_of_the_log_that_the_runbook_quotes_is_one_that_we_write() -> None:
+    sources = (ROOT / "src" / "hippo_messenger").rglob("*.py")
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source.read_text()))]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    written = [re.sub(r"%[.\d]*[a-z]", "…", text) for text in texts]
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE)
+    quotes = [quote for row in rows for quote in re.findall(r'"([^"]+)"', row)]
+    assert len(quotes) > 15
+    for quote in quotes:
+        assert any(quote.strip("… ") in text for text in written), quote
+
+
 def test_every_setting_is_documented_with_its_default() -> None:
     text = (ROOT / "docs" / "settings.md").read_text()
     rows = dict(re.findall(r"^\| `HIPPO_(\w+)` \| `(.*?)` \|", text, flags=re.MULTILINE))
@@ -114,10 +132,56 @@ def test_the_wire_contract_shows_the_programs_that_the_tests_run(name: str) -> N
     assert (ROOT / "examples" / "node" / name).read_text() in (ROOT / "docs" / "wire-contract.md").read_text()
 
 
+def test_the_wire_contract_names_every_reserved_name_and_every_key_of_ours() -> None:
+    text = (ROOT / "docs" / "wire-contract.md").read_text()
+    reserved = re.findall(r"^- The broker's queue is .*; never (.*?)\.$", text, flags=re.MULTILINE)[0]
+    kept = re.findall(r"^- Under the same prefix this package keeps (.*?)\. Nobody else", text, flags=re.MULTILINE)[0]
+    keys = {key.removesuffix(":*") for key in re.findall(r"`([^`]+)`", kept)}
+    assert set(re.findall(r"`([^`]+)`", reserved)) == RESERVED_NAMES
+    assert keys == set(_keys_of_ours())
+    assert {key.partition(":")[0] for key in keys} == RESERVED_NAMES - {BROKER_QUEUE}
+
+
+def _keys_of_ours() -> Iterator[str]:
+    """Every key beside the queues, without prefix; what a key is of stands in angle brackets."""
+    layout = Layout("{hippo}")
+    for name, member in vars(Layout).items():
+        if name.startswith("_") or name in ("broker", "prefix", "queue"):
+            continue
+        owners = [] if isinstance(member, property) else list(inspect.signature(member).parameters)[1:]
+        found = getattr(layout, name)
+        key: str = found(*(f"<{owner}>" for owner in owners)) if owners else found
+        yield key.removeprefix("{hippo}:")
+
+
 def test_the_readme_shows_the_first_event_that_a_test_runs() -> None:
     program = (ROOT / "examples" / "first_event.py").read_text()
     assert program in (ROOT / "README.md").read_text()
     assert len([line for line in program.splitlines() if line.strip()]) <= 20
+
+
+def test_make_help_has_a_line_for_each_target() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)[0].split()
+    explained = re.findall(r"^([a-z-]+):.*## \S", text, flags=re.MULTILINE)
+    assert sorted(explained) == sorted(targets)
+
+
+def test_the_readme_says_what_each_extra_brings() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rows = dict(re.findall(r"^\| (?:none|`(\w+)`) \| (.*?) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    wanted = {"": set(_names(project["dependencies"])), **{name: set(_names(needs)) for name, needs in extras.items()}}
+    assert wanted.pop("all") == extras.keys() - {"all"}
+    assert rows.pop("all") == "all of these"
+    assert {name: set(re.findall(r"\w+", row)) - {"and"} for name, row in rows.items()} == wanted
+
+
+def _names(requirements: list[str]) -> Iterator[str]:
+    """The packages that are required; of our own, the extras."""
+    for requirement in requirements:
+        name, extras = re.findall(r"^([\w-]+)(?:\[(.*?)\])?", requirement)[0]
+        yield from extras.split(",") if extras else [name]
 
 
 def test_every_decision_is_listed() -> None:
