@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: docs/reference/{api,errors,command}.md and docs/settings.md.
+"""Writes the reference pages from the code: docs/reference/{api,errors,testing,command}.md and docs/settings.md.
 
 python scripts/make_reference.py            # writes them
 python scripts/make_reference.py --check    # says which of them have drifted, and fails
@@ -6,12 +6,15 @@ python scripts/make_reference.py --check    # says which of them have drifted, a
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -62,13 +65,12 @@ def pages() -> dict[Path, str]:
 def api_page() -> str:
     """Every public name but the errors and the shipped catalogue's models."""
     names = [name for name in hippo_messenger.__all__ if not _has_a_page_of_its_own(name)]
-    things = [(name, getattr(hippo_messenger, name)) for name in names]
     parts = [
         "# API",
         NOTE,
         API,
-        "\n".join(f"- [`{name}`](#{name.lower()})" for name, _ in things),
-        *(part for name, thing in things for part in _thing(name, thing)),
+        "\n".join(f"- [`{name}`](#{name.lower()})" for name in names),
+        *(part for name in names for part in _thing(name, hippo_messenger)),
         *_shipped_catalogue(),
     ]
     return "\n\n".join(parts) + "\n"
@@ -98,33 +100,92 @@ def _shipped_catalogue() -> Iterator[str]:
     yield "Services: " + ", ".join(f"`{service.name}`" for service in catalogue.services) + "."
 
 
-def _thing(name: str, thing: Any) -> Iterator[str]:
+def _thing(name: str, package: ModuleType) -> Iterator[str]:
+    thing = getattr(package, name)
     yield f"## {name}"
-    if not inspect.isclass(thing):
-        yield f"`{str(thing).replace('typing.', '').replace('collections.abc.', '')}`"
-        return
-    if "__init__" in vars(thing) and not issubclass(thing, Enum) and not hasattr(thing, "model_fields"):
-        yield f"```text\n{name}{_signature(thing.__init__, is_method=True)}\n```"
-    yield _prose(inspect.getdoc(thing) or "")
+    if inspect.isclass(thing):
+        yield from _class(name, thing)
+    elif inspect.isfunction(thing):
+        yield from _function(name, thing, is_method=False)
+    else:
+        yield from _alias(name, package)
+
+
+def _alias(name: str, package: ModuleType) -> Iterator[str]:
+    """A type as its module writes it, and the words that stand below."""
+    imports = [node for node in ast.walk(_tree(package)) if isinstance(node, ast.ImportFrom)]
+    (home,) = [node.module for node in imports if name in [alias.name for alias in node.names]]
+    module = sys.modules[str(home)]
+    (found,) = [(statement, words) for known, statement, words in _assigned(_tree(module).body) if known == name]
+    yield f"```text\n{ast.get_source_segment(inspect.getsource(module), found[0])}\n```"
+    yield found[1] or _wordless(name)
+
+
+def _class(name: str, thing: Any) -> Iterator[str]:
+    is_dataclass = "__dataclass_fields__" in vars(thing)
     constructor = vars(thing).get("__init__")
-    if constructor is not None and constructor.__doc__ and not hasattr(thing, "__dataclass_fields__"):
+    if constructor is not None and not _is_made_otherwise(thing):
+        yield f"```text\n{name}{_signature(constructor, is_method=True)}\n```"
+    yield _prose(inspect.getdoc(thing) or "")
+    if constructor is not None and constructor.__doc__ and not is_dataclass and not _is_made_otherwise(thing):
         yield _prose(inspect.cleandoc(constructor.__doc__))
-    if hasattr(thing, "__dataclass_fields__"):
-        yield _fields_of(thing)
+    yield from _fields_of(thing) if is_dataclass else _attributes_of(thing)
     for member, value in vars(thing).items():
         if not member.startswith("_"):
             yield from _member(name, member, value)
 
 
-def _fields_of(thing: Any) -> str:
+def _is_made_otherwise(thing: Any) -> bool:
+    """Whether nobody calls its constructor, or with what a page of its own says."""
+    return issubclass(thing, Enum) or hasattr(thing, "model_fields") or getattr(thing, "_is_protocol", False)
+
+
+def _fields_of(thing: Any) -> Iterator[str]:
     """The fields of a dataclass, with the words that stand below each."""
-    source = inspect.getsource(thing)
-    rows = []
-    for field in thing.__dataclass_fields__.values():
-        said = re.search(rf'^    {field.name}: [^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
-        words = " ".join(said[1].split()) if said else ""
-        rows.append(f"- `{field.name}: {field.type}`" + (f": {words}" if words else ""))
-    return "\n".join(rows)
+    said = _said_in(thing)
+    rows = [_row_of(f"{field.name}: {field.type}", said[field.name]) for field in thing.__dataclass_fields__.values()]
+    if rows:
+        yield "\n".join(rows)
+
+
+def _attributes_of(thing: Any) -> Iterator[str]:
+    """What else may be read of an object, with the words that stand below each."""
+    said = {} if hasattr(thing, "model_fields") or issubclass(thing, Enum) else _said_in(thing)
+    rows = [_row_of(name, words) for name, words in said.items() if not name.startswith("_")]
+    if rows:
+        yield "*Attributes:*"
+        yield "\n".join(rows)
+
+
+def _row_of(declared: str, words: str) -> str:
+    return f"- `{declared}`" + (f": {words}" if words else "")
+
+
+def _said_in(thing: Any) -> dict[str, str]:
+    """What a class and its constructor give an object, each with the words that stand below it."""
+    (tree,) = _tree(thing).body
+    assert isinstance(tree, ast.ClassDef)
+    made = [part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    own = [(f"self.{name}", words) for name, _, words in _assigned(tree.body)]
+    own += [(name, words) for constructor in made for name, _, words in _assigned(constructor.body)]
+    return {name.removeprefix("self."): words for name, words in own if name.startswith("self.")}
+
+
+def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt, str]]:
+    """Whatever is assigned, its statement, and the words that stand below."""
+    for statement, below in zip(body, [*body[1:], ast.Pass()], strict=True):
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+            words = ast.get_docstring(ast.Module([below], [])) or ""
+            yield ast.unparse(target), statement, " ".join(words.split())
+
+
+def _tree(thing: ModuleType | type) -> ast.Module:
+    return ast.parse(textwrap.dedent(inspect.getsource(thing)))
+
+
+def _wordless(name: str) -> str:
+    raise SystemExit(f"{name} has no words below it")
 
 
 def _member(owner: str, name: str, value: Any) -> Iterator[str]:
@@ -133,11 +194,14 @@ def _member(owner: str, name: str, value: Any) -> Iterator[str]:
         yield _prose(inspect.getdoc(value) or "")
         return
     function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-    if not inspect.isfunction(function):
-        return
-    yield f"### {owner}.{name}()"
+    if inspect.isfunction(function):
+        yield f"### {owner}.{name}()"
+        yield from _function(name, function, is_method=not isinstance(value, staticmethod))
+
+
+def _function(name: str, function: Callable[..., object], *, is_method: bool) -> Iterator[str]:
     prefix = "await " if inspect.iscoroutinefunction(function) else ""
-    yield f"```text\n{prefix}{name}{_signature(function, is_method=not isinstance(value, staticmethod))}\n```"
+    yield f"```text\n{prefix}{name}{_signature(function, is_method=is_method)}\n```"
     yield _prose(inspect.getdoc(function) or "")
 
 
@@ -211,13 +275,10 @@ def errors_page() -> str:
 
 def settings_page() -> str:
     """Every setting with its default and meaning."""
-    source = inspect.getsource(Settings)
+    said = _said_in(Settings)
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        said = re.search(rf'^    {name}: .*?\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
-        if said is None:
-            raise SystemExit(f"the setting {name} has no words below it")
-        rows.append(f"| `HIPPO_{name.upper()}` | `{field.default}` | {' '.join(said[1].split())} |")
+        rows.append(f"| `HIPPO_{name.upper()}` | `{field.default}` | {said[name] or _wordless(name)} |")
     parts = [
         "# Settings",
         NOTE,
