@@ -33,7 +33,8 @@ Everything here is imported from `hippo_messenger`. The errors have [a page of t
 """.strip()
 ERRORS = """
 Every error of the package is a `HippoError`. A message says what was expected, what came and what to do; none holds a \
-password. The command prints it as one line, with exit code 2 for a mistake in what it was asked and 1 for all else.
+password. The command prints it as one line, with exit code 2 for a mistake in what it was asked and 1 for all else. \
+[FieldError](#fielderror), which comes last, is no error itself: one of them holds it.
 """.strip()
 SETTINGS = """
 Every setting is a field of `Settings`, given as `settings=Settings(call_timeout=3)`, or a variable of the \
@@ -264,13 +265,35 @@ def errors_page() -> str:
         ERRORS,
         f"```text\n{tree}\n```",
     ]
-    for name in errors.__all__:
-        thing = getattr(errors, name)
-        parts += [f"## {name}", _prose(inspect.getdoc(thing) or "")]
-        bases = [base.__name__ for base in thing.__mro__[1:-1] if base.__module__ == errors.__name__]
-        if bases:
-            parts.append("Is a " + ", ".join(f"[{base}](#{base.lower()})" for base in bases) + ".")
+    things = {name: getattr(errors, name) for name in errors.__all__}
+    raised = [name for name, thing in things.items() if issubclass(thing, Exception)]
+    parts += [part for name in raised for part in _error(name, things[name])]
+    parts += [part for name in things if name not in raised for part in _thing(name, errors)]
     return "\n\n".join(parts) + "\n"
+
+
+def _error(name: str, thing: type[Exception]) -> Iterator[str]:
+    yield f"## {name}"
+    yield _prose(inspect.getdoc(thing) or "")
+    yield from _attributes_of(thing)
+    kin = [_with_article(base) for base in thing.__mro__[1:] if base.__module__ == errors.__name__]
+    kin += [f"a `{base.__name__}`" for base in _builtins_of(thing)]
+    if kin:
+        yield "Is " + " and ".join([", ".join(kin[:-1]), kin[-1]] if kin[1:] else kin) + "."
+
+
+def _with_article(error: type) -> str:
+    """A link to an error, and what it brings."""
+    name = error.__name__
+    brings = ", ".join(f"`{attribute}`" for attribute in _said_in(error))
+    article = "an" if name[0] in "AEIOU" else "a"
+    return f"{article} [{name}](#{name.lower()})" + (f" (with {brings})" if brings else "")
+
+
+def _builtins_of(error: type[Exception]) -> list[type]:
+    """The errors of Python itself that an error was declared to be as well."""
+    declared = [base for kin in error.__mro__ if kin.__module__ == errors.__name__ for base in kin.__bases__]
+    return [base for base in dict.fromkeys(declared) if base.__module__ == "builtins" and base is not Exception]
 
 
 def settings_page() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from scripts.make_reference import api_page
+from scripts.make_reference import api_page, errors_page
 
 
 def section(page: str, name: str) -> str:
@@ -25,3 +27,27 @@ def test_a_type_alias_is_shown_as_it_is_written_with_its_words(name: str, writte
     said = section(api_page(), name)
     assert written in said
     assert words in said
+
+
+def test_an_error_says_its_attributes_and_what_else_it_is() -> None:
+    assert "- `fields`: A `FieldError` for each field that is wrong." in section(errors_page(), "EventValidationError")
+    assert "- `event_ids`: The events it is about" in section(errors_page(), "SendError")
+    assert "a [SendError](#senderror) (with `event_ids`)" in section(errors_page(), "PossiblySentError")
+    assert "Is an [EventError](#eventerror), a [HippoError](#hippoerror) and a `ValueError`." in section(
+        errors_page(), "EventTooLargeError"
+    )
+    assert section(errors_page(), "RegistrationTimeoutError").rstrip().endswith("and a `TimeoutError`.")
+    assert "Is a E" not in errors_page()
+
+
+def test_every_attribute_of_an_error_has_words() -> None:
+    listed = re.findall(r"^\*Attributes:\*\n\n((?:- .*\n)+)", errors_page(), re.MULTILINE)
+    assert listed
+    assert all(": " in row for rows in listed for row in rows.splitlines())
+
+
+def test_what_is_no_error_stands_behind_the_errors_with_its_fields() -> None:
+    *_, last = errors_page().split("\n## ")
+    assert last.startswith("FieldError\n")
+    assert all(f"- `{field}: str`: " in last for field in ("path", "expected", "got"))
+    assert "Is a" not in last
