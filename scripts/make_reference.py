@@ -49,6 +49,8 @@ COMMAND = """
 tables become plain aligned lines. Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted. \
 `hippo --install-completion` teaches your shell the commands, event types and services.
 """.strip()
+FOR_OTHER_ROOMS = {"HippoMessenger.connection"}
+"""What other rooms of the package alone may rely on: users can't import its type."""
 _SECTION = re.compile(r"^(Args|Raises|Returns):$")
 _ENTRY = re.compile(r"^(\S[^:]*): (.*)$")
 
@@ -132,7 +134,7 @@ def _class(name: str, thing: Any) -> Iterator[str]:
         yield _prose(inspect.cleandoc(constructor.__doc__))
     yield from _fields_of(thing) if is_dataclass else _attributes_of(thing)
     for member, value in vars(thing).items():
-        if not member.startswith("_"):
+        if not member.startswith("_") and f"{name}.{member}" not in FOR_OTHER_ROOMS:
             yield from _member(name, member, value)
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from scripts.make_reference import api_page, errors_page
+from scripts.make_reference import FOR_OTHER_ROOMS, api_page, errors_page
 
 
 def section(page: str, name: str) -> str:
@@ -51,3 +51,12 @@ def test_what_is_no_error_stands_behind_the_errors_with_its_fields() -> None:
     assert last.startswith("FieldError\n")
     assert all(f"- `{field}: str`: " in last for field in ("path", "expected", "got"))
     assert "Is a" not in last
+
+
+def test_a_protocol_is_shown_without_the_constructor_that_it_has_not() -> None:
+    assert "JobChannel(" not in section(api_page(), "JobChannel")
+
+
+def test_what_is_for_other_rooms_alone_is_shown_nowhere() -> None:
+    assert FOR_OTHER_ROOMS
+    assert not [name for name in FOR_OTHER_ROOMS if f"### {name}" in api_page()]
