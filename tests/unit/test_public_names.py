@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 import hippo_messenger
+from hippo_messenger import testing
 from scripts.make_reference import FOR_OTHER_ROOMS
 
 
@@ -44,8 +45,9 @@ def _ours(module: str, annotation: str) -> Iterator[str]:
             used = vars(sys.modules[module])[node.id]
             if inspect.isclass(used) and used.__module__.startswith("hippo_messenger"):
                 yield node.id
-            if not inspect.isclass(used) and not hasattr(used, "__bound__") and node.id not in typing.__all__:
-                yield node.id  # an alias, and no type variable
+            is_alias = not (inspect.isclass(used) or inspect.ismodule(used) or isinstance(used, typing.TypeVar))
+            if is_alias and node.id not in typing.__all__:
+                yield node.id
 
 
 @pytest.mark.parametrize("name", hippo_messenger.__all__)
@@ -53,3 +55,10 @@ def test_what_a_public_signature_names_can_be_imported(name: str) -> None:
     for where, module, annotation in _annotations(name, getattr(hippo_messenger, name)):
         if where not in FOR_OTHER_ROOMS:
             assert set(_ours(module, annotation)) <= set(hippo_messenger.__all__), f"{where}: {annotation}"
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_what_a_signature_of_the_test_kit_names_can_be_imported(name: str) -> None:
+    for where, module, annotation in _annotations(name, getattr(testing, name)):
+        known = {*hippo_messenger.__all__, *testing.__all__}
+        assert set(_ours(module, annotation)) <= known, f"{where}: {annotation}"

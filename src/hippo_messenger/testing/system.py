@@ -20,7 +20,7 @@ from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
-from hippo_messenger.testing.clock import advance
+from hippo_messenger.testing.clock import bring_nearer
 from hippo_messenger.testing.proxy import CrashPoint, Proxy
 from hippo_messenger.worker import HippoWorker
 
@@ -158,8 +158,8 @@ class System:
 
     async def advance(self, seconds: float) -> int:
         """Bring every delayed job nearer, as `hippo_messenger.testing.advance` says; how many there were."""
-        queues = (BROKER_QUEUE, *(service.value for service in self._catalogue.services))
-        return await advance(seconds, connection=self._connection, layout=self._layout, queues=queues)
+        services = self._catalogue.services
+        return await bring_nearer(seconds, connection=self._connection, layout=self._layout, services=services)
 
     async def close(self) -> None:
         """End everything, the newest first, and remove every key under the prefix; may be called again."""
