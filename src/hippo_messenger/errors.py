@@ -1,46 +1,46 @@
 """Every exception of the package. One tree, one place.
 
 HippoError
-├── ConfigurationError (ValueError)       something was put together wrongly; nothing was sent
-│   ├── ConnectionNotConfiguredError      no Redis connection was named
-│   ├── CatalogueError                    a catalogue declares something wrong or can't be loaded
-│   ├── UnknownServiceError               not a service of the catalogue
-│   ├── UnknownEventTypeError             not an event type of the catalogue
-│   └── InvalidNameError                  a reserved or malformed name
-├── EventError (ValueError)               one event is wrong; it was not sent
-│   ├── EventValidationError              its data doesn't fit its model
-│   ├── EventTooLargeError                its data is larger than the limit
-│   ├── InvalidEventIdError               its id is reserved or malformed
-│   └── InvalidEnvelopeError              what came over the wire is no envelope
+├── ConfigurationError (ValueError)              something was put together wrongly; nothing was sent
+│   ├── ConnectionNotConfiguredError             no Redis connection was named
+│   ├── CatalogueError                           a catalogue declares something wrong or can't be loaded
+│   ├── UnknownServiceError                      not a service of the catalogue
+│   ├── UnknownEventTypeError                    not an event type of the catalogue
+│   └── InvalidNameError                         a reserved or malformed name
+├── EventError (ValueError)                      one event is wrong; it was not sent
+│   ├── EventValidationError                     its data doesn't fit its model
+│   ├── EventTooLargeError                       its data is larger than the limit
+│   ├── InvalidEventIdError                      its id is reserved or malformed
+│   └── InvalidEnvelopeError                     what came over the wire is no envelope
 ├── RegistrationError
-│   ├── InvalidRegistrationError          what came over the wire is no registration
-│   └── RegistrationTimeoutError          queued, but not live within the time limit
+│   ├── InvalidRegistrationError (ValueError)    what came over the wire is no registration
+│   └── RegistrationTimeoutError (TimeoutError)  queued, but not live within the time limit
 ├── SendError
-│   ├── NotSentError                      Redis does not have the event
-│   │   └── ServiceFullError              a service that listens to it has as many jobs as it takes
-│   └── PossiblySentError                 Redis may have the event; sending the same id again is safe
-├── RedisError                            every failure of Redis and of the way to it
-│   ├── RedisUnavailableError             no connection, or it broke
-│   │   ├── RedisTimeoutError             no answer within the time limit
-│   │   └── RedisLoadingError             Redis is still loading its data, or is busy
-│   ├── RedisAuthenticationError          wrong or missing user or password
-│   ├── RedisPermissionError              the user may not run a command or touch a key
-│   ├── RedisReadOnlyError                a replica, or a server that stopped taking writes
-│   ├── RedisOutOfMemoryError             maxmemory is reached
-│   ├── RedisEvictsError                  its maxmemory-policy would drop events
-│   ├── RedisTooOldError                  older than 6.2
-│   ├── QueueCorruptedError               a key of a queue holds something else than it should
-│   ├── LayoutTooNewError                 a newer version of this package keeps these queues
-│   └── RedisCommandError                 any other error reply
-├── DeadLetterError                       something can't be done with a dead letter; it stays as it is
-│   ├── UnknownDeadLetterError            no dead letter has this id, or no group of them this name
-│   └── RedriveUnderWayError              a queue is redriven already
-├── EmbeddedServerError                   the embedded server can't be started
-├── MessengerClosedError                  used after close
-├── ProcessorTimeoutError (TimeoutError)  a processor took longer than its limit; the attempt has failed
-└── ProcessingError                       raised by a processor to say what becomes of the job
-    ├── DeadLetter                        no more retries: to the dead letters
-    └── Discard                           complete without effect
+│   ├── NotSentError                             Redis does not have the event
+│   │   └── ServiceFullError                     a service that listens to it has as many jobs as it takes
+│   └── PossiblySentError                        Redis may have the event; sending the same id again is safe
+├── RedisError                                   every failure of Redis and of the way to it
+│   ├── RedisUnavailableError                    no connection, or it broke
+│   │   ├── RedisTimeoutError                    no answer within the time limit
+│   │   └── RedisLoadingError                    Redis is still loading its data, or is busy
+│   ├── RedisAuthenticationError                 wrong or missing user or password
+│   ├── RedisPermissionError                     the user may not run a command or touch a key
+│   ├── RedisReadOnlyError                       a replica, or a server that stopped taking writes
+│   ├── RedisOutOfMemoryError                    maxmemory is reached
+│   ├── RedisEvictsError                         its maxmemory-policy would drop events
+│   ├── RedisTooOldError                         older than 6.2
+│   ├── QueueCorruptedError                      a key of a queue holds something else than it should
+│   ├── LayoutTooNewError                        a newer version of this package keeps these queues
+│   └── RedisCommandError                        any other error reply
+├── DeadLetterError                              something can't be done with a dead letter; it stays as it is
+│   ├── UnknownDeadLetterError                   no dead letter has this id, or no group of them this name
+│   └── RedriveUnderWayError                     a queue is redriven already
+├── EmbeddedServerError                          the embedded server can't be started
+├── MessengerClosedError                         used after close
+├── ProcessorTimeoutError (TimeoutError)         a processor took longer than its limit; the attempt has failed
+└── ProcessingError                              raised by a processor to say what becomes of the job
+    ├── DeadLetter                               no more retries: to the dead letters
+    └── Discard                                  complete without effect
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class UnknownServiceError(ConfigurationError):
             f"expected a service of the catalogue (an enum member), got {_quoted(name)}; {_did_you_mean(name, known)}"
         )
         self.name = name
+        """What was given in its place."""
 
 
 class UnknownEventTypeError(ConfigurationError):
@@ -150,6 +151,7 @@ class UnknownEventTypeError(ConfigurationError):
             f"{_did_you_mean(name, known)}"
         )
         self.name = name
+        """What was given in its place."""
 
 
 class InvalidNameError(ConfigurationError):
@@ -183,7 +185,9 @@ class EventValidationError(EventError):
 
     def __init__(self, event_type: str, fields: Iterable[FieldError]) -> None:
         self.event_type = event_type
+        """The wire name of the event's type."""
         self.fields = tuple(fields)
+        """A `FieldError` for each field that is wrong."""
         reasons = "; ".join(str(field) for field in self.fields[:100])
         if len(self.fields) > 100 or len(reasons) > _LONGEST_REASON:
             reasons = f"{reasons[:_LONGEST_REASON]}…; {len(self.fields):,} in all"
@@ -300,6 +304,7 @@ class UnknownDeadLetterError(DeadLetterError):
     def __init__(self, name: str, known: Iterable[str], *, queue: str, kind: str) -> None:
         super().__init__(f"expected {kind} of {queue}, got {_quoted(name)}; {_did_you_mean(name, known)}")
         self.name = name
+        """The id, or the name of a group, that was asked for."""
 
 
 class RedriveUnderWayError(DeadLetterError):

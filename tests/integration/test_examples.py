@@ -84,24 +84,24 @@ async def test_an_example_runs(name: str, tmp_path: Path, server_binary: str) ->
 
 @pytest.mark.parametrize("shared", [False, True], ids=["on a server of its own", "on a shared Redis"])
 @pytest.mark.parametrize(
-    ("name", "variable"),
-    [("testing_a_service.py", "TEST_REDIS_URL"), ("testing_with_the_kit.py", "HIPPO_TEST_REDIS_URL")],
+    ("name", "variable", "tests"),
+    [("testing_a_service.py", "TEST_REDIS_URL", 3), ("testing_with_the_kit.py", "HIPPO_TEST_REDIS_URL", 4)],
 )
 async def test_the_tests_of_a_service_pass_and_leave_nothing_behind(
-    name: str, variable: str, *, shared: bool, start_server: StartServer
+    name: str, variable: str, tests: int, *, shared: bool, start_server: StartServer
 ) -> None:
     url = start_server()
     environment = os.environ | ({variable: url} if shared else {})
-    tests = await asyncio.create_subprocess_exec(
+    run = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / name)),
         cwd=EXAMPLES.parent,
         env=environment,
         stdout=PIPE,
     )
     async with asyncio.timeout(60):
-        out, _ = await tests.communicate()
-    assert tests.returncode == 0, out.decode()
-    assert "3 passed" in out.decode()
+        out, _ = await run.communicate()
+    assert run.returncode == 0, out.decode()
+    assert f"{tests} passed" in out.decode()
     async with redis.asyncio.Redis.from_url(url) as client:
         assert await client.dbsize() == 0
         used = (await client.info("stats"))["total_commands_processed"] > 100

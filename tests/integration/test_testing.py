@@ -22,7 +22,7 @@ from hippo_messenger.job import HippoJob
 from hippo_messenger.queues.script import load_script
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
-from hippo_messenger.testing import CrashPoint, Proxy, System, eventually
+from hippo_messenger.testing import CrashPoint, Proxy, System, advance, eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 HOUR = 3600.0
@@ -121,6 +121,17 @@ async def test_time_travel_goes_forward_only_and_touches_no_key_of_another_type(
         await client.set(f"{hippo.settings.prefix}:account:delayed", "text")
     with pytest.raises(QueueCorruptedError, match="got a string"):
         await hippo.advance(1)
+
+
+async def test_time_travels_without_a_system_too(hippo: System) -> None:
+    desk = Desk()
+    await with_desk(hippo, desk)
+    shop = await hippo.messenger(HippoService.ORDER)
+    event_id = await shop.send(ORDER, delay=HOUR)
+
+    assert await advance(HOUR, redis_connection=hippo.redis_url, settings=hippo.settings) == 1
+
+    await desk.saw(event_id)
 
 
 async def test_a_cut_after_publish_loses_the_reply_and_not_the_event(hippo: System) -> None:

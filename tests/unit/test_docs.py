@@ -194,7 +194,8 @@ def test_every_decision_is_listed() -> None:
 def test_the_public_names_are_sorted_and_there() -> None:
     assert hippo_messenger.__all__ == sorted(hippo_messenger.__all__)
     for name in hippo_messenger.__all__:
-        assert getattr(hippo_messenger, name).__doc__ or name in ("Processor", "RedisSource")
+        thing = getattr(hippo_messenger, name)
+        assert thing.__doc__ or not isinstance(thing, type)  # the words of an alias stand below it
     assert set(errors.__all__) <= set(hippo_messenger.__all__)
 
 

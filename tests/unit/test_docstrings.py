@@ -8,16 +8,17 @@ from collections.abc import Iterator
 import pytest
 
 import hippo_messenger
+from hippo_messenger import testing
 
 
 def _things() -> Iterator[tuple[str, object]]:
     """Every public name, and every public member of our classes among them."""
-    for name in hippo_messenger.__all__:
-        thing = getattr(hippo_messenger, name)
-        if not inspect.isclass(thing):
-            continue
-        yield name, thing
-        for member, value in vars(thing).items():
+    names = [(name, package) for package in (hippo_messenger, testing) for name in package.__all__]
+    for name, package in names:
+        thing = getattr(package, name)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            yield name, thing
+        for member, value in vars(thing).items() if inspect.isclass(thing) else ():
             inner = value.__func__ if isinstance(value, classmethod | staticmethod) else value
             if not member.startswith("_") and (inspect.isfunction(inner) or isinstance(inner, property)):
                 yield f"{name}.{member}", inner

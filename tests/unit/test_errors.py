@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,11 @@ def test_every_error_hangs_in_the_tree_where_it_is_drawn(error: type[Exception])
     depth = line.index(error.__name__) // 4
     parents = [thing for thing in error.__mro__[1:] if thing in ERRORS]
     assert depth == len(parents), line
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_an_error_that_is_one_of_pythons_too_is_drawn_with_it(error: type[Exception]) -> None:
+    drawn = [line.lstrip("│ ├└─") for line in (errors.__doc__ or "").splitlines()]
+    (line,) = [line for line in drawn if line.split(" ")[0] == error.__name__]
+    besides = [base.__name__ for base in error.__bases__ if base not in ERRORS and base is not Exception]
+    assert re.findall(r"^\w+ \((\w+)\)", line) == besides

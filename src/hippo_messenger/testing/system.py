@@ -20,7 +20,7 @@ from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
-from hippo_messenger.testing.clock import advance
+from hippo_messenger.testing.clock import bring_nearer
 from hippo_messenger.testing.proxy import CrashPoint, Proxy
 from hippo_messenger.worker import HippoWorker
 
@@ -33,6 +33,7 @@ class Crash:
     """One breakdown that a test has ordered."""
 
     def __init__(self, sprung: asyncio.Event, *, what: str, heal: Callable[[], None]) -> None:
+        """Use `System.crash` or `System.cut` instead."""
         self._sprung = sprung
         self._what = what
         self._heal = heal
@@ -158,8 +159,8 @@ class System:
 
     async def advance(self, seconds: float) -> int:
         """Bring every delayed job nearer, as `hippo_messenger.testing.advance` says; how many there were."""
-        queues = (BROKER_QUEUE, *(service.value for service in self._catalogue.services))
-        return await advance(seconds, connection=self._connection, layout=self._layout, queues=queues)
+        services = self._catalogue.services
+        return await bring_nearer(seconds, connection=self._connection, layout=self._layout, services=services)
 
     async def close(self) -> None:
         """End everything, the newest first, and remove every key under the prefix; may be called again."""
