@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from decimal import Decimal
 
 import pytest
@@ -91,6 +92,55 @@ async def test_what_never_went_out_is_not_sent_though_its_time_ended_in_an_attem
         assert visitors
         for writer in visitors:
             writer.close()
+
+
+async def test_what_was_told_not_sent_does_not_go_out_afterwards(bus: Bus) -> None:
+    """Others of its batch may still go: each has its own time, and the line was busy."""
+    settings = bus.settings.model_copy(update={"call_timeout": 1.0})
+    sender = bus.messenger(HippoService.ORDER, settings=settings)
+    first = await sender.send(order(1))
+    busy = [asyncio.create_task(sender.connection.execute("BLPOP", f"{settings.prefix}:first", 0))]
+    await asyncio.sleep(0)
+    in_a_batch = asyncio.create_task(sender.send(order(2)))  # which waits for the line
+    for _ in range(3):
+        await asyncio.sleep(0)
+    too_late = asyncio.create_task(sender.send(order(3)))  # gathers for the next batch
+    await asyncio.sleep(0)
+    busy.append(asyncio.create_task(sender.connection.execute("BLPOP", f"{settings.prefix}:second", 0)))
+    await asyncio.sleep(0.1)
+    await bus.redis.rpush(f"{settings.prefix}:first", "x")
+    second = await in_a_batch
+    in_time = asyncio.create_task(sender.send(order(4)))  # in one batch with the one that is late
+
+    with pytest.raises(NotSentError):
+        await too_late
+
+    fourth = await in_time
+    await asyncio.gather(*busy, return_exceptions=True)
+    waiting = [job_id.decode() for job_id in await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)]
+    assert waiting == [fourth, second, first]
+
+
+async def test_a_cancelled_send_many_leaves_no_error_that_nobody_hears(bus: Bus) -> None:
+    sender = bus.messenger(HippoService.ORDER, settings=bus.settings.model_copy(update={"call_timeout": 0.5}))
+    await sender.send(order(1))
+    unheard: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
+    busy = asyncio.create_task(sender.connection.execute("BLPOP", f"{bus.settings.prefix}:nothing", 0))
+    await asyncio.sleep(0)
+
+    sending = asyncio.create_task(sender.send_many([order(2), order(3)]))
+    await asyncio.sleep(0.1)
+    sending.cancel()
+    await asyncio.wait([sending])
+    del sending
+    await asyncio.wait([busy])
+    last = await sender.send(order(4))
+    gc.collect()
+
+    assert unheard == []
+    waiting = await bus.redis.lrange(bus.queue("broker").base + "wait", 0, -1)
+    assert (len(waiting), waiting[0].decode()) == (2, last)
 
 
 async def test_when_only_the_reply_is_lost_send_finds_out_by_repeating(bus: Bus, proxy: FlakyProxy) -> None:

@@ -16,6 +16,7 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
+from tests.proxy import FlakyProxy
 
 
 def orders(count: int) -> list[OrderSuccess]:
@@ -211,6 +212,26 @@ async def test_a_graceful_stop_finishes_what_it_can_and_puts_the_rest_back_at_th
     await bus.worker(bus.messenger(HippoService.ACCOUNT), recorder, concurrency=1)
     await bus.settled("account", completed=20)
     assert recorder.ids[:2] == ids[1:3]
+
+
+async def test_a_job_that_comes_after_the_stop_is_put_back_and_not_begun(bus: Bus, proxy: FlakyProxy) -> None:
+    """The stop comes while the take is under way: nobody would wait for the jobs that it brings."""
+    never, began = asyncio.Event(), asyncio.Event()
+
+    async def process(job: HippoJob[EventData]) -> None:
+        began.set()
+        await never.wait()
+
+    settings = bus.settings.model_copy(update={"worker_lock": 30.0})
+    worker = await bus.worker(bus.messenger(HippoService.ACCOUNT, url=proxy.url, settings=settings), process)
+    proxy.delay(0.5)
+    ids = await fill(bus, 1)
+    await bus.settled("account", active=1)
+
+    await worker.stop(grace=0)
+
+    assert await bus.counts("account") == {"wait": 1}
+    assert not await bus.redis.exists(bus.queue("account").job(ids[0]) + ":lock")
 
 
 async def test_sigterm_ends_a_worker_process_cleanly(bus: Bus) -> None:

@@ -12,7 +12,7 @@ import hippo_messenger.broker
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing.proxy import CrashPoint
-from tests.contract.bus import Bus
+from tests.contract.bus import Bus, Recorder
 from tests.contract.processes import Fleet
 from tests.eventually import eventually
 from tests.proxy import FlakyProxy
@@ -118,6 +118,32 @@ async def test_with_the_usual_locks_what_a_killed_broker_held_is_routed_by_anoth
     await fleet.broker(usual)
 
     await each_arrived_once(bus, ids)
+
+
+async def test_a_broker_that_stops_keeps_no_wake_up_for_itself(bus: Bus, proxy: FlakyProxy) -> None:
+    """Redis gives the marker to the one that has waited longest, which is stopped before it hears of it."""
+    patient = bus.settings.model_copy(update={"block_timeout": 600.0})
+    leaving = await bus.broker(url=proxy.url, settings=patient)
+    account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    recorder = Recorder()
+    await bus.worker(account, recorder)
+    await eventually(lambda: brokers_wait(bus, 1))
+    await bus.broker(settings=patient)
+    await eventually(lambda: brokers_wait(bus, 2))
+
+    proxy.delay(0.5)
+    event_id = await bus.messenger(HippoService.ORDER).send(OrderSuccess(order_id="A-1", total=Decimal(1)))
+    await eventually(lambda: brokers_wait(bus, 1))
+    await leaving.stop()
+
+    assert [job.id for job in await recorder.got(1)] == [event_id]
+
+
+async def brokers_wait(bus: Bus, count: int) -> bool:
+    """So many brokers wait for something to do."""
+    name = bus.queue("broker").worker_client_name
+    clients = await bus.redis.client_list()
+    return len([client for client in clients if client["name"] == name and "b" in client["flags"]]) == count
 
 
 async def test_a_broker_that_is_stopped_while_it_takes_does_not_wait_for_events_first(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import signal
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from tempfile import TemporaryDirectory
@@ -323,6 +327,64 @@ async def test_a_peer_that_died_while_we_waited_is_noticed() -> None:
             with pytest.raises(RedisTimeoutError):
                 await line.block("BZPOPMIN", "nothing", timeout=0.1)
         assert waiting.is_set()
+
+
+async def test_closing_does_not_wait_for_a_peer_that_has_stopped(start_server: StartServer) -> None:
+    """With a write that can't be flushed; whoever waits for its reply is told at once."""
+    url = start_server()
+    watcher = redis.asyncio.Redis.from_url(url)
+    process = int((await watcher.info("server"))["process_id"])
+    connection = Connection.of(url, settings=Settings(call_timeout=3600))
+    await connection.execute("PING")
+    await (await connection.waiting_line(client_name="waits")).connect("nothing")
+    os.kill(process, signal.SIGSTOP)
+    try:
+        call = asyncio.create_task(connection.execute("SET", "large", b"x" * 30_000_000))
+        await asyncio.sleep(0.1)
+
+        await connection.close()
+
+        with pytest.raises(RedisUnavailableError):
+            await call
+    finally:
+        os.kill(process, signal.SIGCONT)
+        await watcher.aclose()
+
+
+async def test_closing_a_connection_in_its_handshake_comes_to_an_end() -> None:
+    visitors: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visitors.append(writer)
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1") as server:
+        connection = Connection.of(
+            f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/3", settings=Settings(call_timeout=3600)
+        )
+        opening = asyncio.create_task(connection.open())
+
+        async def is_there() -> None:
+            assert visitors
+
+        await eventually(is_there)
+        opening.cancel()
+        await asyncio.wait([opening])
+        await connection.close()
+        for writer in visitors:
+            writer.close()
+
+
+async def test_a_waiting_line_that_was_closed_is_forgotten(redis_server: str) -> None:
+    async with connected(redis_server) as connection:
+        line = await connection.waiting_line(client_name="waits")
+        await line.connect("nothing")
+        there = weakref.ref(line)
+
+        await line.close()
+        del line
+        gc.collect()
+
+        assert there() is None
 
 
 async def test_closing_closes_every_connection_that_was_opened(redis_server: str) -> None:

@@ -106,9 +106,10 @@ async def test_a_wire_that_says_what_nobody_asked_for_is_closed(words: bytes, fo
         assert not wire.is_open
 
 
-async def test_a_wire_that_speaks_unasked_is_closed() -> None:
+@pytest.mark.parametrize("words", [b":1\r\n", b"$5\r\nhal"], ids=["a reply", "half a reply"])
+async def test_a_wire_that_speaks_unasked_is_closed(words: bytes) -> None:
     async with wired() as (wire, peer):
-        peer.says(b":1\r\n")
+        peer.says(words)
 
         async def is_closed() -> None:
             assert not wire.is_open
