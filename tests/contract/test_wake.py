@@ -1,4 +1,4 @@
-"""A worker that is woken when it is full passes that on; it must not die of it when Redis refuses."""
+"""A worker that is woken for what it can't take, since it is full or stops, passes that on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hippo_messenger.job import HippoJob
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import eventually
 from tests.conftest import StartServer
-from tests.contract.bus import Bus
+from tests.contract.bus import Bus, Recorder
+from tests.proxy import FlakyProxy
 
 
 async def test_a_full_worker_that_cannot_pass_on_a_wake_up_goes_on(
@@ -58,3 +59,38 @@ async def test_a_full_worker_that_cannot_pass_on_a_wake_up_goes_on(
     may_end[1].set()
     await bus.settled("account", completed=3)
     await bus.close()
+
+
+async def test_a_worker_that_was_woken_while_it_is_stopped_passes_that_on(bus: Bus, proxy: FlakyProxy) -> None:
+    """It hears of the job while a call is under way, and is stopped before that has come back."""
+    patient = bus.settings.model_copy(update={"block_timeout": 600.0, "worker_lock": 30.0})
+    may_end, recorder = asyncio.Event(), Recorder()
+
+    async def process(job: HippoJob[EventData]) -> None:
+        await may_end.wait()
+
+    sender = bus.messenger(HippoService.ACCOUNT, settings=patient)
+    leaving = await bus.worker(
+        bus.messenger(HippoService.ACCOUNT, url=proxy.url, settings=patient), process, concurrency=2
+    )
+    await sender.send(OrderSuccess(order_id="1", total=Decimal(1)), notify_self=True)
+    await bus.settled("account", active=1)
+    await eventually(lambda: workers_wait(bus, 1))
+    await bus.worker(sender, recorder)
+    await eventually(lambda: workers_wait(bus, 2))
+
+    proxy.delay(1.0, scripts_only=True)
+    may_end.set()
+    await bus.settled("account", completed=1)
+    event_id = await sender.send(OrderSuccess(order_id="2", total=Decimal(1)), notify_self=True)
+    await eventually(lambda: workers_wait(bus, 1))
+    await leaving.stop(grace=5)
+
+    assert [job.id for job in await recorder.got(1)] == [event_id]
+
+
+async def workers_wait(bus: Bus, count: int) -> bool:
+    """So many workers of account wait for something to do."""
+    name = bus.queue("account").worker_client_name
+    clients = await bus.redis.client_list()
+    return len([client for client in clients if client["name"] == name and "b" in client["flags"]]) == count

@@ -82,6 +82,7 @@ class Proxy:
         self._to_drop = 0
         self._to_garble = 0
         self._delay = 0.0
+        self._delays_scripts_only = False
         self._refuses = False
         self._traps: list[_Trap] = []
         self._pairs: set[_Pair] = set()
@@ -129,9 +130,10 @@ class Proxy:
         """Lead new connections to another server, as when a name moves there; those that there are stay."""
         self._target = urlsplit(target)
 
-    def delay(self, seconds: float) -> None:
-        """Hold up every reply for so long from now on; 0 no longer."""
+    def delay(self, seconds: float, *, scripts_only: bool = False) -> None:
+        """Hold up every reply for so long from now on, or those of scripts only; 0 no longer."""
         self._delay = seconds
+        self._delays_scripts_only = scripts_only
 
     def cut(self) -> None:
         """Break every connection; new ones are taken."""
@@ -216,7 +218,7 @@ class Proxy:
                     return
                 if self._loses(chunk):
                     return
-                if self._delay:
+                if not self._delays_scripts_only or chunk.startswith(_REPLIES_OF_SCRIPTS):
                     await asyncio.sleep(self._delay)
                 pair.client.write(self._garble(chunk))
                 await pair.client.drain()
