@@ -248,6 +248,30 @@ async def test_a_paused_service_gets_its_jobs_and_works_on_them_once_resumed(bus
     assert "was not paused" in await hippo.run("resume", "shipping")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pause", "shiping"),
+        ("resume", "shiping"),
+        ("limit", "shiping"),
+        ("unregister", "shiping"),
+        ("tail", "shiping"),
+        ("failed", "list", "shiping"),
+    ],
+    ids=" ".join,
+)
+async def test_every_command_says_the_same_of_a_service_that_nobody_knows(
+    hippo: Operator, words: tuple[str, ...]
+) -> None:
+    expected = "expected a service of the catalogue or the registry, got 'shiping'; did you mean shipping?"
+    assert await hippo.run(*words, code=2) == f"hippo: {expected}\n"
+
+
+async def test_a_service_that_only_the_registry_knows_can_be_named(bus: Bus, hippo: Operator) -> None:
+    await bus.redis.hset(bus.layout.registry, "parcels", '{"serviceName":"parcels","listensTo":[]}')
+    assert "parcels is paused" in await hippo.run("pause", "Parcels")
+
+
 async def test_the_broker_can_be_paused_too(bus: Bus, hippo: Operator) -> None:
     await bus.broker()
     await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)

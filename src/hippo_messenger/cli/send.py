@@ -22,7 +22,7 @@ from hippo_messenger.cli.options import (
     suggest_services,
 )
 from hippo_messenger.cli.output import run
-from hippo_messenger.errors import ConfigurationError, UnknownEventTypeError, UnknownServiceError
+from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.messenger import HippoMessenger
 
 __all__ = ["send"]
@@ -50,8 +50,8 @@ def send(
 ) -> None:
     """Send one event, and print its id."""
     known = read_catalogue(catalogue)
-    event_type: EventType = member_of(known.event_types, event, unknown=UnknownEventTypeError)
-    service: Service = member_of(known.services, sender, unknown=UnknownServiceError)
+    event_type: EventType = member_of(known.event_types, event, what="an event type of the catalogue")
+    service: Service = member_of(known.services, sender, what="a service of the catalogue")
     expiry = None if expires is None else _expiry(expires)
     fields = _fields(sys.stdin.read() if data == _STDIN else data)
 

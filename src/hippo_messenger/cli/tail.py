@@ -15,17 +15,17 @@ from hippo_messenger.cli.options import (
     CatalogueOption,
     PrefixOption,
     RedisOption,
-    known_service,
+    known_services,
     member_of,
     opened,
     read_catalogue,
     read_settings,
     registry_of,
+    service_among,
     suggest_events,
     suggest_services,
 )
 from hippo_messenger.cli.output import complain, console, run
-from hippo_messenger.errors import UnknownEventTypeError
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.trail import Step, Trail
 
@@ -66,14 +66,14 @@ def tail(
 ) -> None:
     """Follow what happens, from now on until Ctrl-C: events as they are sent, routed, processed, retried or fail."""
     settings, known = read_settings(prefix), read_catalogue(catalogue)
-    types = {member_of(known.event_types, name, unknown=UnknownEventTypeError).value for name in event or ()}
+    types = {member_of(known.event_types, name, what="an event type of the catalogue").value for name in event or ()}
 
     async def follow() -> None:
         async with opened(redis, settings) as connection:
-            registered = sorted((await registry_of(connection, settings).load()).by_service)
-            wanted = [
-                known_service(name, [*registered, *(one.value for one in known.services)]) for name in service or ()
-            ]
+            registry = registry_of(connection, settings)
+            registered = sorted((await registry.load()).by_service)
+            services = await known_services(registry, known)
+            wanted = [service_among(services, name) for name in service or ()]
             trail = Trail(connection, Layout(settings.prefix), queues=wanted or registered)
             await trail.start()
             complain(f"following {', '.join(wanted or registered) or 'the broker'}; Ctrl-C ends")
