@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.retry import RetryPolicy
 from tests.contract.bus import Bus, Recorder
 from tests.contract.test_16_expiry import passed
 from tests.eventually import eventually
@@ -98,6 +99,26 @@ async def test_status_counts_what_is_there(bus: Bus, hippo: Operator) -> None:
     lines = (await hippo.run("status")).splitlines()
     assert lines[0].split() == ["queue", "waiting", "oldest", "active", "delayed", "failed", "done/min", "workers"]
     assert [line.split()[0] for line in lines[1:]] == ["broker", "notification", "shipping"]
+
+
+async def test_status_tells_dead_letters_from_the_records_of_rejected_events(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS, retry=RetryPolicy(attempts=1))
+    await bus.worker(shipping, Recorder(raises=[RuntimeError("the carrier is closed")]))
+    await bus.messenger(HippoService.ORDER).send(ORDER)
+    await bus.settled("shipping", failed=1)
+    for sender in (shipping, bus.messenger(HippoService.ORDER)):
+        with pytest.raises(ValueError, match="required"):
+            await sender.send(event_type=HippoEvent.ORDER_SUCCESS, data={}, notify_self=True)
+
+    found = {row["queue"]: (row["failed"], row["rejected"]) for row in await hippo.json("status")}
+
+    # The queue of order, which isn't registered, holds a record and no work.
+    assert found == {"broker": (0, 2), "shipping": (1, 1)}
+    (_, broker, shipping_line) = (await hippo.run("status")).splitlines()
+    assert re.match(r"broker 2 rejected +0 +– +0 +1 +0 ", broker)
+    assert re.match(r"shipping 1 rejected +0 +– +0 +0 +1 ", shipping_line)
+    assert [row["failed"] for row in await hippo.json("services")] == [0, 1]
 
 
 async def test_status_shows_a_service_whose_processor_fails_everything(bus: Bus, hippo: Operator) -> None:
