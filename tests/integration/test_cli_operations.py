@@ -247,10 +247,46 @@ async def test_tail_shows_what_goes_wrong_and_keeps_to_the_services_asked_for(bu
     await bus.messenger(HippoService.CONFIG).send(ORDER)
     out, _ = await tail.communicate()
     lines = out.decode().splitlines()
-    assert "refused" in lines[0]
+    assert "rejected" in lines[0]
     assert "the data doesn't fit CONFIG_CHANGE" in lines[0]
     assert "sent" in lines[1]
     assert "config → notification, shipping" in lines[2]
+
+
+async def test_tail_tells_what_was_rejected_from_what_the_broker_failed(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    for service in (HippoService.SHIPPING, HippoService.NOTIFICATION):
+        await bus.listener(service, HippoEvent.ORDER_SUCCESS)
+    await bus.redis.set(bus.queue("shipping").base + "wait", "no list")  # its copies are parked
+    tail = await hippo.start("tail", "--json", "-n", "4")
+    await said(tail, "following notification, shipping")
+    with pytest.raises(ValueError, match="required"):
+        await bus.messenger(HippoService.NOTIFICATION).send(
+            event_type=HippoEvent.ORDER_SUCCESS, data={}, notify_self=True
+        )
+
+    event_id = await bus.messenger(HippoService.ORDER).send(ORDER)
+
+    out, err = await tail.communicate()
+    assert tail.returncode == 0, err
+    steps = {step["kind"]: step for step in map(json.loads, out.splitlines())}
+    assert set(steps) == {"rejected", "sent", "routed", "failed"}
+    assert (steps["rejected"]["queue"], steps["rejected"]["origin"]) == ("broker", "notification")
+    assert (steps["routed"]["services"], steps["routed"]["detail"]) == (["notification"], "parked for shipping")
+    assert steps["failed"]["event_id"] == f"parked-shipping-{event_id}"
+    assert "expected a list" in steps["failed"]["detail"]
+
+
+async def test_tail_takes_no_copy_of_a_delayed_event_for_a_retry(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    tail = await hippo.start("tail", "--json", "-n", "3")
+    await said(tail, "following shipping")
+    await shipping.send(ORDER, delay=3600, notify_self=True)
+    await bus.messenger(HippoService.ORDER).send(ORDER)
+    out, err = await tail.communicate()
+    assert tail.returncode == 0, err
+    assert [json.loads(line)["kind"] for line in out.splitlines()] == ["sent", "sent", "routed"]
 
 
 async def test_a_paused_service_gets_its_jobs_and_works_on_them_once_resumed(bus: Bus, hippo: Operator) -> None:

@@ -39,7 +39,8 @@ _COLOURS = {
     "unrouted": "yellow",
     "duplicate": "yellow",
     "expired": "yellow",
-    "refused": "red",
+    "rejected": "red",
+    "failed": "red",
     "processed": "green",
     "retry": "yellow",
     "dead": "red",
@@ -132,7 +133,7 @@ def _way(step: Step) -> str:
             return f"{step.origin} → {', '.join(step.services)}"
         case "unrouted":
             return f"{step.origin} → nobody listens"
-        case "sent" | "duplicate" | "refused" | "registered" | "routed":
+        case "sent" | "duplicate" | "rejected" | "failed" | "registered" | "routed":
             return step.origin or "–"
         case "paused" | "resumed":
             return step.queue
