@@ -277,6 +277,20 @@ async def test_tail_tells_what_was_rejected_from_what_the_broker_failed(bus: Bus
     assert "expected a list" in steps["failed"]["detail"]
 
 
+async def test_tail_follows_a_service_that_registers_later_too(bus: Bus, hippo: Operator) -> None:
+    tail = await hippo.start("tail", "--json", "-n", "4")
+    await said(tail, "following the broker and new services")
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await bus.worker(shipping, Recorder())
+    await bus.messenger(HippoService.ORDER).send(ORDER)
+    out, err = await tail.communicate()
+    assert tail.returncode == 0, err
+    steps = [json.loads(line) for line in out.splitlines()]
+    assert [step["kind"] for step in steps] == ["registered", "sent", "routed", "processed"]
+    assert {steps[0]["origin"], steps[3]["queue"]} == {"shipping"}
+
+
 async def test_tail_takes_no_copy_of_a_delayed_event_for_a_retry(bus: Bus, hippo: Operator) -> None:
     await bus.broker()
     shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)

@@ -65,7 +65,10 @@ def tail(
     prefix: PrefixOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")] = False,
 ) -> None:
-    """Follow what happens, from now on until Ctrl-C: events as they are sent, routed, processed, retried or fail."""
+    """Follow what happens, from now on until Ctrl-C: events as they are sent, routed, processed, retried or fail.
+
+    Where no service is named, those that register meanwhile are followed too.
+    """
     settings, known = read_settings(prefix), read_catalogue(catalogue)
     types = {member_of(known.event_types, name, what="an event type of the catalogue").value for name in event or ()}
 
@@ -75,9 +78,11 @@ def tail(
             registered = sorted((await registry.load()).by_service)
             services = await known_services(registry, known)
             wanted = [service_among(services, name) for name in service or ()]
-            trail = Trail(connection, Layout(settings.prefix), queues=wanted or registered)
+            queues = wanted or registered
+            trail = Trail(connection, Layout(settings.prefix), queues=queues, new_ones_too=not wanted)
             await trail.start()
-            complain(f"following {', '.join(wanted or registered) or 'the broker'}; Ctrl-C ends")
+            more = "" if wanted else " and new services"
+            complain(f"following {', '.join(queues) or 'the broker'}{more}; Ctrl-C ends")
             steps = _matching(trail.follow(), types=types, services=set(wanted))
             await _print_all(steps, limit=limit, as_json=as_json)
 

@@ -37,6 +37,8 @@ _AT_A_TIME = 200
 _EXPIRED = re.compile(r'\{"expired":"[0-9TZ:.+-]+"\}')
 """The result of a job that was not processed; a processor's own is not likely to look like that."""
 _BLOCK = 1.0
+_BEFORE = 1000
+"""How long (ms) before its job completes a service that registers is followed from: its routes are live by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +98,18 @@ class _Job:
 
 
 class Trail:
-    """Follows the queues of some services, and the broker's, from now on.
+    """Follows the queues of some services, and the broker's, from now on; also those that register later, if asked to.
 
     It sees what stands in BullMQ's events streams: nothing where `events_stream` is off, and not everything where more
     happens at once than a stream holds (10,000 entries unless somebody has set another length).
     """
 
-    def __init__(self, connection: Connection, layout: Layout, *, queues: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, layout: Layout, *, queues: Sequence[str], new_ones_too: bool) -> None:
         self._connection = connection
         self._layout = layout
+        self._new_ones_too = new_ones_too
         self._after: dict[str, str] = {}
-        self._streams = {layout.queue(queue).base + "events": queue for queue in (BROKER_QUEUE, *queues)}
+        self._streams = {self._stream_of(queue): queue for queue in (BROKER_QUEUE, *queues)}
 
     async def start(self) -> None:
         """Note where the streams end now: what comes later is followed.
@@ -127,7 +130,18 @@ class Trail:
             entries = await self._next(line, self._after)
             for step in await asyncio.gather(*(self._step(entry) for entry in entries)):
                 if step is not None:
+                    if step.kind == "registered" and self._new_ones_too:
+                        self._follow_too(step.origin, since=step.time)
                     yield step
+
+    def _follow_too(self, queue: str, *, since: datetime) -> None:
+        stream = self._stream_of(queue)
+        if stream not in self._streams:
+            self._streams[stream] = queue
+            self._after[stream] = f"{round(since.timestamp() * 1000) - _BEFORE}-0"
+
+    def _stream_of(self, queue: str) -> str:
+        return self._layout.queue(queue).base + "events"
 
     async def _last_id(self, stream: str) -> str:
         newest = cast("list[list[bytes]]", await self._connection.execute("XREVRANGE", stream, "+", "-", "COUNT", 1))
