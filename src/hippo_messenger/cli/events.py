@@ -65,7 +65,8 @@ class _Traffic:
 
 def events(
     event: Annotated[
-        str | None, typer.Argument(help="One event type: its fields too.", autocompletion=suggest_events)
+        str | None,
+        typer.Argument(metavar="EVENT", help="One event type: its fields too.", autocompletion=suggest_events),
     ] = None,
     redis: RedisOption = None,
     catalogue: CatalogueOption = None,

@@ -33,7 +33,8 @@ __all__ = ["limit"]
 
 def limit(
     service: Annotated[
-        str, typer.Argument(help="The service whose workers are meant.", autocompletion=suggest_services)
+        str,
+        typer.Argument(metavar="SERVICE", help="The service whose workers are meant.", autocompletion=suggest_services),
     ],
     rate: Annotated[
         str | None,

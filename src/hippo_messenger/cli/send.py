@@ -31,15 +31,26 @@ _STDIN = "-"
 
 
 def send(
-    event: Annotated[str, typer.Argument(help="The event type, such as ORDER_SUCCESS.", autocompletion=suggest_events)],
+    event: Annotated[
+        str,
+        typer.Argument(metavar="EVENT", help="The event type, such as ORDER_SUCCESS.", autocompletion=suggest_events),
+    ],
     data: Annotated[str, typer.Argument(metavar="JSON", help="Its data as a JSON object; - reads stdin.")],
     sender: Annotated[
         str,
         typer.Option("--from", metavar="SERVICE", help="The service that sends it.", autocompletion=suggest_services),
     ],
-    event_id: Annotated[str | None, typer.Option("--id", help="Sent again under one id it is delivered once.")] = None,
-    delay: Annotated[float, typer.Option(help="Seconds before it is routed.")] = 0,
-    priority: Annotated[int, typer.Option(help="0 goes first, then 1 and so on.")] = 0,
+    event_id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="The event's id (a UUID or 16-64 letters, digits, - and _); left out, a new one. Sending it again "
+            "under the same id delivers once.",
+        ),
+    ] = None,
+    delay: Annotated[float, typer.Option(metavar="SECONDS", help="How long before it is routed.")] = 0,
+    priority: Annotated[int, typer.Option(metavar="N", help="0 goes first, then 1 and so on.")] = 0,
     expires: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Seconds, or a time in RFC 3339, after which nobody wants it.")
     ] = None,

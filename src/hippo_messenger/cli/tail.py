@@ -58,7 +58,8 @@ def tail(
         typer.Option("--event", metavar="EVENT", help="Only these event types.", autocompletion=suggest_events),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="End after so many lines.", show_default=False)
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help="End after so many lines.", show_default=False),
     ] = None,
     redis: RedisOption = None,
     catalogue: CatalogueOption = None,

@@ -34,7 +34,10 @@ __all__ = ["unregister"]
 
 def unregister(
     service: Annotated[
-        str, typer.Argument(help="The service that gets no more events.", autocompletion=suggest_services)
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="The service that gets no more events.", autocompletion=suggest_services
+        ),
     ],
     keep: Annotated[bool, typer.Option("--keep", help="Leave its jobs as they are; this is the default.")] = False,
     drain: Annotated[
