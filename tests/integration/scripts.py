@@ -264,7 +264,7 @@ def _standings(bench: Bench) -> Call:
     layout = bench.layout
     keys: tuple[str, ...] = ()
     for name in ("broker", "account"):
-        keys += (layout.presence(name), layout.registry_changes(name), *layout.queue(name).all)
+        keys += (layout.presence(name), layout.registry_changes(name), layout.rejected(name), *layout.queue(name).all)
     return Call("standings", keys, ())
 
 

@@ -196,8 +196,17 @@ async def test_dev_shows_no_password(hippo: Hippo) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("send", "ORDER_SUCESS", "{}", "--from", "order"), 2, "did you mean ORDER_SUCCESS"),
-        (("send", "ORDER_SUCCESS", ORDER, "--from", "orders"), 2, "did you mean ORDER?"),
+        (
+            ("send", "ORDER_SUCESS", "{}", "--from", "order"),
+            2,
+            "expected an event type of the catalogue, got 'ORDER_SUCESS'; did you mean ORDER_SUCCESS",
+        ),
+        (
+            ("send", "ORDER_SUCCESS", ORDER, "--from", "orders"),
+            2,
+            "of the catalogue, got 'orders'; did you mean ORDER?",
+        ),
+        (("send", "ORDER_SUCCESS", ORDER, "--from", "9" * 500), 2, "9…'; known: ACCOUNT, BILLING,"),
         (("send", "ORDER_SUCCESS", "{}", "--from", "order"), 2, "orderId: required; total: required"),
         (("send", "ORDER_SUCCESS", "{", "--from", "order"), 2, "expected the data as a JSON object, got '{'"),
         (("send", "ORDER_SUCCESS", "[]", "--from", "order"), 2, "expected the data as a JSON object, got '[]'"),

@@ -61,12 +61,38 @@ async def test_list_shows_groups_with_counts_and_the_rejected_apart(bus: Bus, hi
     assert lines[0].split() == ["queue", "group", "event", "count", "oldest", "newest", "error"]
     assert lines[1].startswith("account")
     assert "Rejected at send" in "\n".join(lines)
-    assert lines[-1] == "3 dead letters in 2 groups, 1 rejected event"
+    assert lines[-1] == "3 dead letters in 2 groups, 1 rejected event in 1 group"
     (record,) = await hippo.json("failed", "list", "broker", "--group", rejected["group"], "--rejected")
     assert record["id"] == rejected["example"]
     letters = await hippo.json("failed", "list", "account", "--group", orders["group"])
     assert sorted(letter["id"] for letter in letters) == sorted(ids[:2])
     assert "no dead letters" in await hippo.run("failed", "list", "billing")
+
+
+async def test_list_shows_the_rejected_alone_where_they_are_asked_for(bus: Bus, hippo: Operator) -> None:
+    await fail(bus, ORDER, ACCOUNT)
+    assert await hippo.run("failed", "list", "--rejected") == "no rejected events\n"
+    for data in ({}, {"total": "1"}):
+        with pytest.raises(ValueError, match="required"):
+            await bus.messenger(HippoService.ORDER).send(event_type=HippoEvent.ORDER_SUCCESS, data=data)
+
+    found = await hippo.json("failed", "list", "--rejected")
+
+    assert [(group["queue"], group["rejected"]) for group in found] == [("broker", True)] * len(found)
+    assert sum(group["count"] for group in found) == 2
+    lines = (await hippo.run("failed", "list", "--rejected")).splitlines()
+    assert lines[0].startswith("Rejected at send")
+    assert not [line for line in lines if line.startswith("account")]
+    assert lines[-1].startswith("2 rejected events in ")
+    assert await hippo.run("failed", "list", "account", "--rejected") == "no rejected events\n"
+
+
+async def test_list_shows_so_many_of_a_group_as_are_asked_for(bus: Bus, hippo: Operator) -> None:
+    ids = await fail(bus, *[ORDER] * 3)
+    (group,) = await hippo.json("failed", "list", "account")
+    letters = await hippo.json("failed", "list", "account", "--group", group["group"], "--limit", "2")
+    assert len(letters) == 2
+    assert {letter["id"] for letter in letters} < set(ids)
 
 
 @pytest.mark.parametrize("columns", [80, 140])
@@ -182,6 +208,8 @@ async def test_redrive_can_be_cancelled_from_elsewhere(bus: Bus, hippo: Operator
         (["redrive", "acount", "--all"], "did you mean account?"),
         (["redrive", "account", "--status", "--cancel"], "expected one of --status"),
         (["list", "--group", "x"], "expected the service"),
+        (["list", "--limit", "5"], "expected --limit together with --group"),
+        (["list", "account", "--rejected", "-n", "5"], "expected --limit together with --group"),
         (["discard", "account", "--all"], "--reason"),
         (["edit", "account", UNKNOWN_ID, "{}", "--file", "x"], "got both"),
     ],

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.retry import RetryPolicy
 from tests.contract.bus import Bus, Recorder
 from tests.contract.test_16_expiry import passed
 from tests.eventually import eventually
@@ -98,6 +99,26 @@ async def test_status_counts_what_is_there(bus: Bus, hippo: Operator) -> None:
     lines = (await hippo.run("status")).splitlines()
     assert lines[0].split() == ["queue", "waiting", "oldest", "active", "delayed", "failed", "done/min", "workers"]
     assert [line.split()[0] for line in lines[1:]] == ["broker", "notification", "shipping"]
+
+
+async def test_status_tells_dead_letters_from_the_records_of_rejected_events(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS, retry=RetryPolicy(attempts=1))
+    await bus.worker(shipping, Recorder(raises=[RuntimeError("the carrier is closed")]))
+    await bus.messenger(HippoService.ORDER).send(ORDER)
+    await bus.settled("shipping", failed=1)
+    for sender in (shipping, bus.messenger(HippoService.ORDER)):
+        with pytest.raises(ValueError, match="required"):
+            await sender.send(event_type=HippoEvent.ORDER_SUCCESS, data={}, notify_self=True)
+
+    found = {row["queue"]: (row["failed"], row["rejected"]) for row in await hippo.json("status")}
+
+    # The queue of order, which isn't registered, holds a record and no work.
+    assert found == {"broker": (0, 2), "shipping": (1, 1)}
+    (_, broker, shipping_line) = (await hippo.run("status")).splitlines()
+    assert re.match(r"broker 2 rejected +0 +– +0 +1 +0 ", broker)
+    assert re.match(r"shipping 1 rejected +0 +– +0 +0 +1 ", shipping_line)
+    assert [row["failed"] for row in await hippo.json("services")] == [0, 1]
 
 
 async def test_status_shows_a_service_whose_processor_fails_everything(bus: Bus, hippo: Operator) -> None:
@@ -226,10 +247,60 @@ async def test_tail_shows_what_goes_wrong_and_keeps_to_the_services_asked_for(bu
     await bus.messenger(HippoService.CONFIG).send(ORDER)
     out, _ = await tail.communicate()
     lines = out.decode().splitlines()
-    assert "refused" in lines[0]
+    assert "rejected" in lines[0]
     assert "the data doesn't fit CONFIG_CHANGE" in lines[0]
     assert "sent" in lines[1]
     assert "config → notification, shipping" in lines[2]
+
+
+async def test_tail_tells_what_was_rejected_from_what_the_broker_failed(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    for service in (HippoService.SHIPPING, HippoService.NOTIFICATION):
+        await bus.listener(service, HippoEvent.ORDER_SUCCESS)
+    await bus.redis.set(bus.queue("shipping").base + "wait", "no list")  # its copies are parked
+    tail = await hippo.start("tail", "--json", "-n", "4")
+    await said(tail, "following notification, shipping")
+    with pytest.raises(ValueError, match="required"):
+        await bus.messenger(HippoService.NOTIFICATION).send(
+            event_type=HippoEvent.ORDER_SUCCESS, data={}, notify_self=True
+        )
+
+    event_id = await bus.messenger(HippoService.ORDER).send(ORDER)
+
+    out, err = await tail.communicate()
+    assert tail.returncode == 0, err
+    steps = {step["kind"]: step for step in map(json.loads, out.splitlines())}
+    assert set(steps) == {"rejected", "sent", "routed", "failed"}
+    assert (steps["rejected"]["queue"], steps["rejected"]["origin"]) == ("broker", "notification")
+    assert (steps["routed"]["services"], steps["routed"]["detail"]) == (["notification"], "parked for shipping")
+    assert steps["failed"]["event_id"] == f"parked-shipping-{event_id}"
+    assert "expected a list" in steps["failed"]["detail"]
+
+
+async def test_tail_follows_a_service_that_registers_later_too(bus: Bus, hippo: Operator) -> None:
+    tail = await hippo.start("tail", "--json", "-n", "4")
+    await said(tail, "following the broker and new services")
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await bus.worker(shipping, Recorder())
+    await bus.messenger(HippoService.ORDER).send(ORDER)
+    out, err = await tail.communicate()
+    assert tail.returncode == 0, err
+    steps = [json.loads(line) for line in out.splitlines()]
+    assert [step["kind"] for step in steps] == ["registered", "sent", "routed", "processed"]
+    assert {steps[0]["origin"], steps[3]["queue"]} == {"shipping"}
+
+
+async def test_tail_takes_no_copy_of_a_delayed_event_for_a_retry(bus: Bus, hippo: Operator) -> None:
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    tail = await hippo.start("tail", "--json", "-n", "3")
+    await said(tail, "following shipping")
+    await shipping.send(ORDER, delay=3600, notify_self=True)
+    await bus.messenger(HippoService.ORDER).send(ORDER)
+    out, err = await tail.communicate()
+    assert tail.returncode == 0, err
+    assert [json.loads(line)["kind"] for line in out.splitlines()] == ["sent", "sent", "routed"]
 
 
 async def test_a_paused_service_gets_its_jobs_and_works_on_them_once_resumed(bus: Bus, hippo: Operator) -> None:
@@ -246,6 +317,30 @@ async def test_a_paused_service_gets_its_jobs_and_works_on_them_once_resumed(bus
     assert "shipping goes on" in await hippo.run("resume", "shipping")
     await bus.settled("shipping", completed=3)
     assert "was not paused" in await hippo.run("resume", "shipping")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pause", "shiping"),
+        ("resume", "shiping"),
+        ("limit", "shiping"),
+        ("unregister", "shiping"),
+        ("tail", "shiping"),
+        ("failed", "list", "shiping"),
+    ],
+    ids=" ".join,
+)
+async def test_every_command_says_the_same_of_a_service_that_nobody_knows(
+    hippo: Operator, words: tuple[str, ...]
+) -> None:
+    expected = "expected a service of the catalogue or the registry, got 'shiping'; did you mean shipping?"
+    assert await hippo.run(*words, code=2) == f"hippo: {expected}\n"
+
+
+async def test_a_service_that_only_the_registry_knows_can_be_named(bus: Bus, hippo: Operator) -> None:
+    await bus.redis.hset(bus.layout.registry, "parcels", '{"serviceName":"parcels","listensTo":[]}')
+    assert "parcels is paused" in await hippo.run("pause", "Parcels")
 
 
 async def test_the_broker_can_be_paused_too(bus: Bus, hippo: Operator) -> None:

@@ -18,7 +18,7 @@ from tests.integration.scripts import ADD, CALLS, HOUR, OPTS, TOKEN, WRONG, Benc
 STRUCTURE = tuple(key.rpartition(":")[2] for key in QueueKeys("{p}", "q").all)
 OF_THE_QUEUE = ("publish", "take", "settle", "route", "recover", "reject", "redrive", "discard", "restore")
 """The scripts that read and write all of the broker's queue."""
-EMPTY = [-1, 0, 0, 0, 0, 0, 0, -1, *[b""] * 11, []]
+EMPTY = [-1, 0, 0, 0, 0, 0, 0, 0, -1, *[b""] * 11, []]
 GARBAGE = ("nan", "-nan", "inf", "-1", "1.5", "1e9", "0x10", "abc", "", " 1", "007", "99999999999999999999")
 VICTIM = "held-2"
 
@@ -259,16 +259,29 @@ async def test_standings_count_a_broken_key_as_empty(bench: Bench) -> None:
     (_, _, found) = bench.run(*_words(bench, "standings"))
     assert isinstance(found, list)
     broker, account = found
-    assert broker[:7] == [-1, 3, 7, 2, 1, 1, 0]
-    assert 0 <= broker[7] < HOUR
-    assert broker[16:] == [b"1000", b"1000", b"1000", []]
-    assert [broker[8], *broker[10:13], *broker[14:16]] == [b"1", b"0", b"", b"1", b"0", b""]
+    assert broker[:8] == [-1, 3, 7, 2, 1, 1, 0, 0]
+    assert 0 <= broker[8] < HOUR
+    assert broker[17:] == [b"1000", b"1000", b"1000", []]
+    assert [broker[9], *broker[11:14], *broker[15:17]] == [b"1", b"0", b"", b"1", b"0", b""]
     assert account == EMPTY
-    for key in (bench.layout.presence("broker"), *bench.layout.broker.all):
+    for key in (bench.layout.presence("broker"), bench.layout.rejected("broker"), *bench.layout.broker.all):
         bench.spoil(key, "string" if not key.endswith((":id", ":pc", ":limiter")) else "list")
         bench.spoil(f"{bench.layout.broker.base}metrics:completed", "list")
         bench.spoil(f"{bench.layout.broker.base}metrics:failed", "list")
     assert bench.run(*_words(bench, "standings"))[2] == [EMPTY] * 2
+
+
+async def test_standings_count_the_rejected_that_still_stand_among_the_failed(bench: Bench) -> None:
+    failed, rejected = bench.key("failed"), bench.layout.rejected("broker")
+    bench.redis.zadd(failed, {"rejected-1": 1, "rejected-2": 2})
+    bench.redis.zadd(rejected, {"rejected-1": 1, "rejected-2": 2, "cleaned-by-a-tool": 3})
+    (_, _, found) = bench.run(*_words(bench, "standings"))
+    assert isinstance(found, list)
+    assert found[0][5:7] == [3, 2]
+    bench.spoil(rejected, "string")
+    (_, _, found) = bench.run(*_words(bench, "standings"))
+    assert isinstance(found, list)
+    assert found[0][5:7] == [3, 0]
 
 
 async def test_a_broken_job_counter_does_not_stop_a_registration(bench: Bench) -> None:

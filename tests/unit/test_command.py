@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 
 from hippo_messenger.cli.main import app
+from hippo_messenger.queues.trail import StepKind
 
 TESTS = Path(__file__).parents[1]
+GUIDE = TESTS.parent / "docs" / "guides" / "command.md"
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = sorted(GROUP.commands)
 
@@ -51,3 +54,14 @@ def test_every_command_takes_the_same_three_options_and_says_what_it_does(name: 
     is_group = hasattr(command, "commands")
     assert is_group or {"--redis", "--prefix", "--catalogue"} <= options
     assert (command.help or "").split("\n")[0].endswith("."), command.help
+
+
+def test_the_guide_says_what_every_word_of_hippo_tail_means() -> None:
+    rows = [line.split("|")[1] for line in GUIDE.read_text().splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(get_args(StepKind))
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_what_takes_a_value_says_in_capitals_which(name: str) -> None:
+    takers = [one for one in WHOLE[name].params if not getattr(one, "is_flag", False)]
+    assert [one.opts for one in takers if not one.metavar or one.metavar != one.metavar.upper()] == []

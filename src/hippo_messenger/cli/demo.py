@@ -26,10 +26,11 @@ def demo(
         typer.Option("--input", metavar="FILE", help="Your own events, one JSON object a line.", show_default=False),
     ] = None,
     events: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many events.", show_default=False)
+        int | None, typer.Option(metavar="N", min=1, help="Only the first so many events.", show_default=False)
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.1, help="Events a second; left out, as fast as it goes.", show_default=False)
+        float | None,
+        typer.Option(metavar="N", min=0.1, help="Events a second; left out, as fast as it goes.", show_default=False),
     ] = None,
     redis: Annotated[
         str | None,

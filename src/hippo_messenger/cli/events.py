@@ -25,7 +25,7 @@ from hippo_messenger.cli.options import (
     suggest_events,
 )
 from hippo_messenger.cli.output import Listing, complain, console, duration, print_json, run
-from hippo_messenger.errors import ConnectionNotConfiguredError, UnknownEventTypeError
+from hippo_messenger.errors import ConnectionNotConfiguredError
 from hippo_messenger.settings import Settings
 
 __all__ = ["events"]
@@ -65,7 +65,8 @@ class _Traffic:
 
 def events(
     event: Annotated[
-        str | None, typer.Argument(help="One event type: its fields too.", autocompletion=suggest_events)
+        str | None,
+        typer.Argument(metavar="EVENT", help="One event type: its fields too.", autocompletion=suggest_events),
     ] = None,
     redis: RedisOption = None,
     catalogue: CatalogueOption = None,
@@ -78,7 +79,7 @@ def events(
     """
     known = read_catalogue(catalogue)
     types = known.event_types
-    wanted = types if event is None else [member_of(types, event, unknown=UnknownEventTypeError)]
+    wanted = types if event is None else [member_of(types, event, what="an event type of the catalogue")]
     traffic = run(_look(redis, read_settings(prefix)))
     entries = [_entry(known, event_type, traffic) for event_type in wanted]
     if as_json:

@@ -12,11 +12,12 @@ from hippo_messenger.cli.options import (
     JsonOption,
     PrefixOption,
     RedisOption,
-    known_service,
+    known_services,
     opened,
     read_catalogue,
     read_settings,
     registry_of,
+    service_among,
     suggest_services,
 )
 from hippo_messenger.cli.output import print_json, run
@@ -32,7 +33,8 @@ __all__ = ["limit"]
 
 def limit(
     service: Annotated[
-        str, typer.Argument(help="The service whose workers are meant.", autocompletion=suggest_services)
+        str,
+        typer.Argument(metavar="SERVICE", help="The service whose workers are meant.", autocompletion=suggest_services),
     ],
     rate: Annotated[
         str | None,
@@ -70,9 +72,8 @@ async def _set(
 ) -> tuple[str, WorkLimits]:
     settings = read_settings(prefix)
     async with opened(redis, settings) as connection:
-        registered = (await registry_of(connection, settings).load()).by_service
-        known = [member.value for member in read_catalogue(catalogue).services]
-        name = known_service(service, [*known, *registered])
+        known = await known_services(registry_of(connection, settings), read_catalogue(catalogue))
+        name = service_among(known, service)
         throttle = Throttle(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
         found = await throttle.get(name)
         wanted = WorkLimits() if off else WorkLimits(rate or found.rate, concurrency or found.concurrency)

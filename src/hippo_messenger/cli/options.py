@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from hippo_messenger.catalogue.catalogue import Catalogue
-from hippo_messenger.errors import ConfigurationError, HippoError, UnknownServiceError
+from hippo_messenger.errors import ConfigurationError, HippoError
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
@@ -25,12 +26,13 @@ __all__ = [
     "JsonOption",
     "PrefixOption",
     "RedisOption",
-    "known_service",
+    "known_services",
     "member_of",
     "opened",
     "read_catalogue",
     "read_settings",
     "registry_of",
+    "service_among",
     "suggest_events",
     "suggest_services",
 ]
@@ -65,6 +67,8 @@ PrefixOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Member = TypeVar("Member", bound=Enum)
+
+_LONGEST_NAME = 80
 
 
 @asynccontextmanager
@@ -106,30 +110,45 @@ def read_settings(prefix: str | None) -> Settings:
         ) from None
 
 
-def member_of(members: Iterable[Member], text: str, *, unknown: Callable[[str, list[str]], Exception]) -> Member:
+def member_of(members: Iterable[Member], text: str, *, what: str) -> Member:
     """The member that a user means by its name or its wire name, in capitals or not.
 
     Raises:
-        Exception: What `unknown` makes of the text and the names there are.
+        ConfigurationError: There is none; the message says what was expected, and names close ones.
     """
     known = list(members)
     for member in known:
         if text.casefold() in (member.name.casefold(), str(member.value).casefold()):
             return member
-    raise unknown(text, [member.name for member in known])
+    raise _unknown(text, [member.name for member in known], what=what)
 
 
-def known_service(text: str, known: Iterable[str]) -> str:
+async def known_services(registry: Registry, catalogue: Catalogue) -> list[str]:
+    """Every service that may be meant: of the catalogue, or registered; by name."""
+    registered = (await registry.load()).by_service
+    return sorted({*registered, *(member.value for member in catalogue.services)})
+
+
+def service_among(known: Iterable[str], text: str) -> str:
     """The service that a user means by its wire name, in capitals or not.
 
     Raises:
-        UnknownServiceError: There is none; the message names close ones.
+        ConfigurationError: There is none; the message names close ones.
     """
-    names = sorted(set(known))
+    names = sorted(known)
     for name in names:
         if text.casefold() == name.casefold():
             return name
-    raise UnknownServiceError(text, names)
+    raise _unknown(text, names, what="a service of the catalogue or the registry")
+
+
+def _unknown(text: str, known: Iterable[str], *, what: str) -> ConfigurationError:
+    """For a shell's user, who types names and knows no enum."""
+    shown = text if len(text) <= _LONGEST_NAME else text[:_LONGEST_NAME] + "…"
+    names = {name.casefold(): name for name in sorted(known)}
+    close = [names[match] for match in get_close_matches(shown.casefold(), names, n=3)]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names.values()) or 'none'}"
+    return ConfigurationError(f"expected {what}, got {shown!r}; {hint}")
 
 
 def suggest_events(context: typer.Context, incomplete: str) -> list[str]:

@@ -10,10 +10,12 @@ from hippo_messenger.cli.options import (
     CatalogueOption,
     PrefixOption,
     RedisOption,
-    known_service,
+    known_services,
     opened,
     read_catalogue,
     read_settings,
+    registry_of,
+    service_among,
     suggest_services,
 )
 from hippo_messenger.cli.output import run
@@ -54,6 +56,6 @@ async def _set(
     settings = read_settings(prefix)
     async with opened(redis, settings) as connection:
         admin = Admin(connection, settings=settings)
-        known = [member.value for member in read_catalogue(catalogue).services]
-        queue = known_service(service, [BROKER_QUEUE, *known, *await admin.registered()])
+        known = await known_services(registry_of(connection, settings), read_catalogue(catalogue))
+        queue = service_among([BROKER_QUEUE, *known], service)
         return queue, await (admin.pause(queue) if paused else admin.resume(queue))

@@ -22,7 +22,7 @@ from hippo_messenger.cli.options import (
     suggest_services,
 )
 from hippo_messenger.cli.output import run
-from hippo_messenger.errors import ConfigurationError, UnknownEventTypeError, UnknownServiceError
+from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.messenger import HippoMessenger
 
 __all__ = ["send"]
@@ -31,15 +31,26 @@ _STDIN = "-"
 
 
 def send(
-    event: Annotated[str, typer.Argument(help="The event type, such as ORDER_SUCCESS.", autocompletion=suggest_events)],
+    event: Annotated[
+        str,
+        typer.Argument(metavar="EVENT", help="The event type, such as ORDER_SUCCESS.", autocompletion=suggest_events),
+    ],
     data: Annotated[str, typer.Argument(metavar="JSON", help="Its data as a JSON object; - reads stdin.")],
     sender: Annotated[
         str,
         typer.Option("--from", metavar="SERVICE", help="The service that sends it.", autocompletion=suggest_services),
     ],
-    event_id: Annotated[str | None, typer.Option("--id", help="Sent again under one id it is delivered once.")] = None,
-    delay: Annotated[float, typer.Option(help="Seconds before it is routed.")] = 0,
-    priority: Annotated[int, typer.Option(help="0 goes first, then 1 and so on.")] = 0,
+    event_id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="The event's id (a UUID or 16-64 letters, digits, - and _); left out, a new one. Sending it again "
+            "under the same id delivers once.",
+        ),
+    ] = None,
+    delay: Annotated[float, typer.Option(metavar="SECONDS", help="How long before it is routed.")] = 0,
+    priority: Annotated[int, typer.Option(metavar="N", help="0 goes first, then 1 and so on.")] = 0,
     expires: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Seconds, or a time in RFC 3339, after which nobody wants it.")
     ] = None,
@@ -50,8 +61,8 @@ def send(
 ) -> None:
     """Send one event, and print its id."""
     known = read_catalogue(catalogue)
-    event_type: EventType = member_of(known.event_types, event, unknown=UnknownEventTypeError)
-    service: Service = member_of(known.services, sender, unknown=UnknownServiceError)
+    event_type: EventType = member_of(known.event_types, event, what="an event type of the catalogue")
+    service: Service = member_of(known.services, sender, what="a service of the catalogue")
     expiry = None if expires is None else _expiry(expires)
     fields = _fields(sys.stdin.read() if data == _STDIN else data)
 

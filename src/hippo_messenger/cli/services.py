@@ -82,6 +82,7 @@ def marked(entry: Standing) -> str:
     marks += [("full", "yellow")] if entry.is_full else []
     marks += [(f"{entry.slowed} slowed", "red")] if entry.slowed else []
     marks += [("clash", "red")] if entry.clash else []
+    marks += [(f"{entry.rejected} rejected", "dim")] if entry.rejected else []
     return " ".join([entry.queue, *(f"[{colour}]{mark}[/]" for mark, colour in marks)])
 
 

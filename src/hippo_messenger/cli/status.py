@@ -44,6 +44,7 @@ def status(
 ) -> None:
     """Show every queue: what waits and for how long, how many jobs were done in the last minute, and who works on it.
 
+    What failed are the dead letters; records of events that were rejected at send are counted beside the queue's name.
     Services of the catalogue that are not registered are shown where their queues hold jobs.
     With --watch until Ctrl-C: a live table in a terminal, elsewhere one table (or one line of JSON) after the other.
     """

@@ -15,17 +15,17 @@ from hippo_messenger.cli.options import (
     CatalogueOption,
     PrefixOption,
     RedisOption,
-    known_service,
+    known_services,
     member_of,
     opened,
     read_catalogue,
     read_settings,
     registry_of,
+    service_among,
     suggest_events,
     suggest_services,
 )
 from hippo_messenger.cli.output import complain, console, run
-from hippo_messenger.errors import UnknownEventTypeError
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.trail import Step, Trail
 
@@ -39,7 +39,8 @@ _COLOURS = {
     "unrouted": "yellow",
     "duplicate": "yellow",
     "expired": "yellow",
-    "refused": "red",
+    "rejected": "red",
+    "failed": "red",
     "processed": "green",
     "retry": "yellow",
     "dead": "red",
@@ -57,26 +58,32 @@ def tail(
         typer.Option("--event", metavar="EVENT", help="Only these event types.", autocompletion=suggest_events),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="End after so many lines.", show_default=False)
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help="End after so many lines.", show_default=False),
     ] = None,
     redis: RedisOption = None,
     catalogue: CatalogueOption = None,
     prefix: PrefixOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")] = False,
 ) -> None:
-    """Follow what happens, from now on until Ctrl-C: events as they are sent, routed, processed, retried or fail."""
+    """Follow what happens, from now on until Ctrl-C: events as they are sent, routed, processed, retried or fail.
+
+    Where no service is named, those that register meanwhile are followed too.
+    """
     settings, known = read_settings(prefix), read_catalogue(catalogue)
-    types = {member_of(known.event_types, name, unknown=UnknownEventTypeError).value for name in event or ()}
+    types = {member_of(known.event_types, name, what="an event type of the catalogue").value for name in event or ()}
 
     async def follow() -> None:
         async with opened(redis, settings) as connection:
-            registered = sorted((await registry_of(connection, settings).load()).by_service)
-            wanted = [
-                known_service(name, [*registered, *(one.value for one in known.services)]) for name in service or ()
-            ]
-            trail = Trail(connection, Layout(settings.prefix), queues=wanted or registered)
+            registry = registry_of(connection, settings)
+            registered = sorted((await registry.load()).by_service)
+            services = await known_services(registry, known)
+            wanted = [service_among(services, name) for name in service or ()]
+            queues = wanted or registered
+            trail = Trail(connection, Layout(settings.prefix), queues=queues, new_ones_too=not wanted)
             await trail.start()
-            complain(f"following {', '.join(wanted or registered) or 'the broker'}; Ctrl-C ends")
+            more = "" if wanted else " and new services"
+            complain(f"following {', '.join(queues) or 'the broker'}{more}; Ctrl-C ends")
             steps = _matching(trail.follow(), types=types, services=set(wanted))
             await _print_all(steps, limit=limit, as_json=as_json)
 
@@ -132,7 +139,7 @@ def _way(step: Step) -> str:
             return f"{step.origin} → {', '.join(step.services)}"
         case "unrouted":
             return f"{step.origin} → nobody listens"
-        case "sent" | "duplicate" | "refused" | "registered" | "routed":
+        case "sent" | "duplicate" | "rejected" | "failed" | "registered" | "routed":
             return step.origin or "–"
         case "paused" | "resumed":
             return step.queue

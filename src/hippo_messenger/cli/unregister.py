@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.cli.options import (
     CatalogueOption,
     PrefixOption,
     RedisOption,
-    known_service,
+    known_services,
     opened,
     read_catalogue,
     read_settings,
+    service_among,
     suggest_services,
 )
 from hippo_messenger.cli.output import complain, duration, run
@@ -33,7 +34,10 @@ __all__ = ["unregister"]
 
 def unregister(
     service: Annotated[
-        str, typer.Argument(help="The service that gets no more events.", autocompletion=suggest_services)
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="The service that gets no more events.", autocompletion=suggest_services
+        ),
     ],
     keep: Annotated[bool, typer.Option("--keep", help="Leave its jobs as they are; this is the default.")] = False,
     drain: Annotated[
@@ -58,8 +62,9 @@ def unregister(
     """
     jobs = _chosen(keep=keep, drain=drain, discard=discard)
     settings = read_settings(prefix)
-    known = [member.value for member in read_catalogue(catalogue).services]
-    if not run(_remove(service, known, jobs, redis, settings, timeout=timeout, yes=yes, force=force)):
+    if not run(
+        _remove(service, read_catalogue(catalogue), jobs, redis, settings, timeout=timeout, yes=yes, force=force)
+    ):
         raise typer.Exit(1)
 
 
@@ -71,7 +76,7 @@ def _chosen(*, keep: bool, drain: bool, discard: bool) -> JobsOfRemoved:
 
 async def _remove(
     service: str,
-    known: Sequence[str],
+    catalogue: Catalogue,
     jobs: JobsOfRemoved,
     redis: str | None,
     settings: Settings,
@@ -83,7 +88,8 @@ async def _remove(
     async with opened(redis, settings) as connection:
         layout, caller = Layout(settings.prefix), Caller(connection, observer=Observer())
         registry = Registry(connection, layout, caller=caller)
-        name = known_service(service, [*known, *(await registry.load()).by_service, *await registry.unregistered()])
+        known = await known_services(registry, catalogue)
+        name = service_among([*known, *await registry.unregistered()], service)
         standing = await Overview(connection, layout).standing(name)
         instances = await registry.instances(name, within=2 * settings.presence_interval)
         if instances:

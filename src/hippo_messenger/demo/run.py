@@ -259,7 +259,7 @@ def _disagreements(account: Account, standings: Sequence[Standing], settings: Se
         if standing is None or standing.failed != service.dead:
             held = "no queue" if standing is None else f"{standing.failed} dead letters"
             found.append(f"{service.service.value}: the ledger says {service.dead} dead, Redis holds {held}")
-    refused = by_queue[BROKER_QUEUE].failed
+    refused = by_queue[BROKER_QUEUE].failed + by_queue[BROKER_QUEUE].rejected
     if refused != min(account.rejected, settings.rejected_count):
         found.append(f"the ledger says {account.rejected} rejected, the broker's queue holds {refused}")
     return found

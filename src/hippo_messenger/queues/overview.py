@@ -23,7 +23,7 @@ from hippo_messenger.registration import Registration
 
 __all__ = ["Overview", "Standing", "last_minute"]
 
-_COUNTS, _METRICS, _LIMITS = 8, 8, 3
+_COUNTS, _METRICS, _LIMITS = 9, 8, 3
 """What scripts/standings.lua says of a queue, in this order, before the changes of its registration."""
 _CLIENT_NAME = re.compile(rb" name=(\S+)(?!.* cmd=cluster)")
 """Without the connection by which a cluster's client has only asked where things are."""
@@ -42,6 +42,9 @@ class Standing:
     delayed: int
     completed: int
     failed: int
+    """Dead letters, so without the records of rejected events."""
+    rejected: int
+    """Records of events that were turned away at `send`; they are capped, and nobody has to do something about them."""
     paused: bool
     oldest: float | None
     """For how many seconds the job that is next has waited; None if none waits."""
@@ -85,7 +88,7 @@ class Overview:
         """The broker's queue, then that of every registered service, by name.
 
         Args:
-            also: Services whose queues are told too where they hold work or failed jobs, registered or not.
+            also: Services whose queues are told too where they hold work or dead letters, registered or not.
 
         Raises:
             RedisError: It could not be read.
@@ -122,7 +125,8 @@ class Overview:
 
     def _keys(self, queue: str) -> tuple[str, ...]:
         layout = self._layout
-        return layout.presence(queue), layout.registry_changes(queue), *layout.queue(queue).all
+        own = (layout.presence(queue), layout.registry_changes(queue), layout.rejected(queue))
+        return *own, *layout.queue(queue).all
 
     async def _workers(self, queues: Sequence[str]) -> Counter[str] | None:
         """How many workers each queue has, found by the names of their connections as BullMQ's getWorkers does."""
@@ -141,7 +145,9 @@ class Overview:
 def _standing(
     queue: str, entry: Registration | None, now: int, words: Sequence[object], workers: int | None, slowed: int
 ) -> Standing:
-    heard, waiting, active, delayed, completed, failed, paused, oldest = cast("Sequence[int]", words[:_COUNTS])
+    heard, waiting, active, delayed, completed, failed, rejected, paused, oldest = cast(
+        "Sequence[int]", words[:_COUNTS]
+    )
     metrics = cast("Sequence[bytes]", words[_COUNTS : _COUNTS + _METRICS])
     *limits, changes = words[_COUNTS + _METRICS :]
     return Standing(
@@ -152,7 +158,8 @@ def _standing(
         active=active,
         delayed=delayed,
         completed=completed,
-        failed=failed,
+        failed=failed - rejected,
+        rejected=rejected,
         paused=bool(paused),
         oldest=None if oldest < 0 else oldest / 1000,
         completed_per_minute=last_minute(now, metrics[:4]),

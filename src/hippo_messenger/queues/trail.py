@@ -22,7 +22,8 @@ StepKind = Literal[
     "unrouted",
     "duplicate",
     "expired",
-    "refused",
+    "rejected",
+    "failed",
     "registered",
     "processed",
     "retry",
@@ -36,6 +37,8 @@ _AT_A_TIME = 200
 _EXPIRED = re.compile(r'\{"expired":"[0-9TZ:.+-]+"\}')
 """The result of a job that was not processed; a processor's own is not likely to look like that."""
 _BLOCK = 1.0
+_BEFORE = 1000
+"""How long (ms) before its job completes a service that registers is followed from: its routes are live by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +67,49 @@ class _Entry:
     fields: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be known of the job that an entry is about."""
+
+    id: str
+    name: bytes | None
+    """None where the job is gone already, and so are the others."""
+    data: bytes | None
+    options: bytes | None
+    started: bytes | None
+    """How often it was taken; None where it never was."""
+
+    @property
+    def event_type(self) -> str:
+        return (self.name or b"").decode(errors="replace")
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether it is the record of a rejected event; one that made room already is known by its id alone."""
+        if self.options is None:
+            return self.id.startswith("rejected-")
+        found = _json(self.options.decode(errors="replace"))
+        return isinstance(found, dict) and found.get("rejected") is True
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it stands there and was never taken."""
+        return self.name is not None and self.started is None
+
+
 class Trail:
-    """Follows the queues of some services, and the broker's, from now on.
+    """Follows the queues of some services, and the broker's, from now on; also those that register later, if asked to.
 
     It sees what stands in BullMQ's events streams: nothing where `events_stream` is off, and not everything where more
     happens at once than a stream holds (10,000 entries unless somebody has set another length).
     """
 
-    def __init__(self, connection: Connection, layout: Layout, *, queues: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, layout: Layout, *, queues: Sequence[str], new_ones_too: bool) -> None:
         self._connection = connection
         self._layout = layout
+        self._new_ones_too = new_ones_too
         self._after: dict[str, str] = {}
-        self._streams = {layout.queue(queue).base + "events": queue for queue in (BROKER_QUEUE, *queues)}
+        self._streams = {self._stream_of(queue): queue for queue in (BROKER_QUEUE, *queues)}
 
     async def start(self) -> None:
         """Note where the streams end now: what comes later is followed.
@@ -96,7 +130,18 @@ class Trail:
             entries = await self._next(line, self._after)
             for step in await asyncio.gather(*(self._step(entry) for entry in entries)):
                 if step is not None:
+                    if step.kind == "registered" and self._new_ones_too:
+                        self._follow_too(step.origin, since=step.time)
                     yield step
+
+    def _follow_too(self, queue: str, *, since: datetime) -> None:
+        stream = self._stream_of(queue)
+        if stream not in self._streams:
+            self._streams[stream] = queue
+            self._after[stream] = f"{round(since.timestamp() * 1000) - _BEFORE}-0"
+
+    def _stream_of(self, queue: str) -> str:
+        return self._layout.queue(queue).base + "events"
 
     async def _last_id(self, stream: str) -> str:
         newest = cast("list[list[bytes]]", await self._connection.execute("XREVRANGE", stream, "+", "-", "COUNT", 1))
@@ -116,15 +161,21 @@ class Trail:
         if decided is None:
             return None
         kind, services, detail = decided
-        event_id = entry.fields.get("jobId", "")
         if kind in ("paused", "resumed"):
             return Step(entry.time, entry.queue, kind, "", "", "")
-        key = self._layout.queue(entry.queue).job(event_id)
-        name, data = cast("Sequence[bytes | None]", await self._connection.execute("HMGET", key, "name", "data"))
-        event_type = (name or b"").decode(errors="replace")
-        if event_type == REGISTRATION_JOB:
-            return _of_registration(entry, kind, event_id, data)
-        return Step(entry.time, entry.queue, kind, event_id, event_type, _source(data), services, detail)
+        job = await self._job(entry)
+        if job.event_type == REGISTRATION_JOB:
+            return _of_registration(entry, kind, job)
+        told = _of_job(kind, job)
+        if told is None:
+            return None
+        return Step(entry.time, entry.queue, told, job.id, job.event_type, _source(job.data), services, detail)
+
+    async def _job(self, entry: _Entry) -> _Job:
+        job_id = entry.fields.get("jobId", "")
+        key = self._layout.queue(entry.queue).job(job_id)
+        found = await self._connection.execute("HMGET", key, "name", "data", "opts", "ats")
+        return _Job(job_id, *cast("Sequence[bytes | None]", found))
 
 
 def _decide(entry: _Entry) -> tuple[StepKind, tuple[str, ...], str] | None:
@@ -136,7 +187,7 @@ def _decide(entry: _Entry) -> tuple[StepKind, tuple[str, ...], str] | None:
         case "completed", True:
             return _of_routing(fields.get("returnvalue", ""))
         case "failed", True:
-            return "refused", (), fields.get("failedReason", "")
+            return "failed", (), fields.get("failedReason", "")
         case "completed", False:
             return _of_processing(fields.get("returnvalue", ""))
         case "failed", False:
@@ -161,10 +212,10 @@ def _of_routing(returned: str) -> tuple[StepKind, tuple[str, ...], str]:
     if "expired" in found:
         return "expired", (), str(found["expired"])
     services = tuple(str(name) for name in found.get("deliveredTo") or ())
-    held_up = ", ".join(str(name) for name in found.get("parkedFor") or ())
-    if not services and not held_up and "deliveredTo" in found:
+    parked_for = ", ".join(str(name) for name in found.get("parkedFor") or ())
+    if not services and not parked_for and "deliveredTo" in found:
         return "unrouted", (), ""
-    return "routed", services, f"held up for {held_up}" if held_up else ""
+    return "routed", services, f"parked for {parked_for}" if parked_for else ""
 
 
 def _of_processing(returned: str) -> tuple[StepKind, tuple[str, ...], str]:
@@ -174,15 +225,26 @@ def _of_processing(returned: str) -> tuple[StepKind, tuple[str, ...], str]:
     return "processed", (), "" if returned == "null" else returned
 
 
-def _of_registration(entry: _Entry, kind: StepKind, event_id: str, data: bytes | None) -> Step | None:
-    if kind not in ("routed", "refused"):
+def _of_job(kind: StepKind, job: _Job) -> StepKind | None:
+    """What an entry means, now that its job is known, or nothing."""
+    if kind == "failed" and job.is_rejected:
+        return "rejected"
+    if kind == "dead" and job.is_rejected:  # the sender's own record; the broker's says the same
         return None
-    found = _json((data or b"").decode(errors="replace"))
+    if kind == "retry" and job.is_fresh:  # the sender's own copy, sent with a delay
+        return None
+    return kind
+
+
+def _of_registration(entry: _Entry, kind: StepKind, job: _Job) -> Step | None:
+    if kind not in ("routed", "failed"):
+        return None
+    found = _json((job.data or b"").decode(errors="replace"))
     service = str(found.get("serviceName", "")) if isinstance(found, dict) else ""
     listens_to = ", ".join(str(name) for name in found.get("listensTo") or ()) if isinstance(found, dict) else ""
-    told: StepKind = "registered" if kind == "routed" else "refused"
+    told: StepKind = "registered" if kind == "routed" else "failed"
     reason = entry.fields.get("failedReason", "")
-    return Step(entry.time, entry.queue, told, event_id, REGISTRATION_JOB, service, (), reason or listens_to)
+    return Step(entry.time, entry.queue, told, job.id, REGISTRATION_JOB, service, (), reason or listens_to)
 
 
 def _by_stream(reply: object) -> list[tuple[str, list[tuple[bytes, list[bytes]]]]]:

@@ -45,7 +45,10 @@ def export_letters(
     catalogue: CatalogueOption = None,
     prefix: PrefixOption = None,
 ) -> None:
-    """Write dead letters as lines of JSON, whole and with their secrets; left out ID and group, all of the queue."""
+    """Write dead letters as lines of JSON, whole and with their secrets.
+
+    One by its ID, one group, or else the whole queue.
+    """
     selection = selected(job_id, group, everything=job_id is None and group is None, rejected=rejected)
 
     async def write() -> int:

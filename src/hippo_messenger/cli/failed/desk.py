@@ -12,11 +12,12 @@ import typer
 
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.cli.options import (
-    known_service,
+    known_services,
     opened,
     read_catalogue,
     read_settings,
     registry_of,
+    service_among,
     suggest_services,
 )
 from hippo_messenger.cli.output import duration
@@ -111,15 +112,13 @@ async def opened_desk(
     """The queue that a user means; left out, every queue of a service that is known or registered, the broker's first.
 
     Raises:
-        UnknownServiceError: There is no such service; the message names close ones.
+        ConfigurationError: There is no such service; the message names close ones.
     """
     settings, known = read_settings(prefix), read_catalogue(catalogue)
     async with opened(redis, settings) as connection:
-        registered = (await registry_of(connection, settings).load()).by_service
-        services = sorted({*registered, *(member.value for member in known.services)})
-        queues = [BROKER_QUEUE, *services]
+        queues = [BROKER_QUEUE, *await known_services(registry_of(connection, settings), known)]
         if service is not None:
-            queues = [known_service(service, queues)]
+            queues = [service_among(queues, service)]
         yield [Desk(connection, settings, known, queue) for queue in queues]
 
 

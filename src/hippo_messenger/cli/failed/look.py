@@ -31,6 +31,7 @@ from hippo_messenger.queues.letter_group import LetterGroup
 
 __all__ = ["list_letters", "show"]
 
+_LIMIT = 50
 _REASON_LENGTH = 200
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -42,21 +43,35 @@ def list_letters(
     ] = None,
     group: GroupOption = None,
     rejected: RejectedOption = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="With --group: at most so many.")] = 50,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            metavar="N",
+            min=1,
+            help=f"With --group: at most so many; left out, {_LIMIT}.",
+            show_default=False,
+        ),
+    ] = None,
     redis: RedisOption = None,
     catalogue: CatalogueOption = None,
     prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the dead letters in groups that most likely have one cause; with --group one by one, the oldest first."""
+    """Show the dead letters in groups that most likely have one cause; with --group one by one, the oldest first.
+
+    The records of rejected events are listed after them, in groups of their own; with --rejected these alone.
+    """
     if group is None:
-        found = run(_groups(service, redis, catalogue, prefix))
-        print_json(_groups_as_json(found)) if as_json else _print_groups(found)
+        _refuse_limit(limit)
+        found = run(_groups(service, redis, catalogue, prefix, only_rejected=rejected))
+        print_json(_groups_as_json(found)) if as_json else _print_groups(found, only_rejected=rejected)
         return
     if service is None:
         raise ConfigurationError("expected the service whose group is meant: hippo failed list SERVICE --group GROUP")
     selection = Selection(group=group, rejected=rejected)
-    letters = run(_letters(service, selection, limit, redis, catalogue, prefix))
+    letters = run(_letters(service, selection, limit or _LIMIT, redis, catalogue, prefix))
     print_json([_letter_in_short(letter) for letter in letters]) if as_json else _print_letters(letters)
 
 
@@ -74,11 +89,20 @@ def show(
     print_json(whole) if as_json else _print_whole(letter, whole)
 
 
+def _refuse_limit(limit: int | None) -> None:
+    if limit is not None:
+        raise ConfigurationError(
+            "expected --limit together with --group, got it alone: all groups are shown, and "
+            "`hippo failed list SERVICE --group GROUP --limit N` shows so many of one"
+        )
+
+
 async def _groups(
-    service: str | None, redis: str | None, catalogue: str | None, prefix: str | None
+    service: str | None, redis: str | None, catalogue: str | None, prefix: str | None, *, only_rejected: bool
 ) -> list[tuple[str, LetterGroup]]:
     async with opened_desk(service, redis, catalogue, prefix) as desks:
-        return [(desk.queue, group) for desk in desks for group in await desk.letters.groups()]
+        found = [(desk.queue, group) for desk in desks for group in await desk.letters.groups()]
+    return [(queue, group) for queue, group in found if group.is_rejected or not only_rejected]
 
 
 async def _letters(
@@ -101,7 +125,7 @@ async def _letter(
         return await desk.letters.letter(job_id), desk.check
 
 
-def _print_groups(found: Sequence[tuple[str, LetterGroup]]) -> None:
+def _print_groups(found: Sequence[tuple[str, LetterGroup]], *, only_rejected: bool) -> None:
     dead = [(queue, group) for queue, group in found if not group.is_rejected]
     rejected = [(queue, group) for queue, group in found if group.is_rejected]
     if dead:
@@ -113,10 +137,16 @@ def _print_groups(found: Sequence[tuple[str, LetterGroup]]) -> None:
         _group_listing(rejected).print()
     if found:
         print()
-    letters, groups = sum(group.count for _, group in dead), len(dead)
-    words = f"{letters:,} dead letter{_s(letters)} in {groups:,} group{_s(groups)}" if dead else "no dead letters"
-    records = sum(group.count for _, group in rejected)
-    print(words + (f", {records:,} rejected event{_s(records)}" if rejected else ""))
+    words = [] if only_rejected else [_counted(dead, "dead letter")]
+    words += [_counted(rejected, "rejected event")] if rejected or only_rejected else []
+    print(", ".join(words))
+
+
+def _counted(found: Sequence[tuple[str, LetterGroup]], what: str) -> str:
+    if not found:
+        return f"no {what}s"
+    count, groups = sum(group.count for _, group in found), len(found)
+    return f"{count:,} {what}{_s(count)} in {groups:,} group{_s(groups)}"
 
 
 def _s(count: int) -> str:

@@ -47,7 +47,7 @@ def redrive(
         typer.Option("--rate", min=0.01, metavar="N", help="At most so many a second.", show_default=False),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="At most so many.", show_default=False)
+        int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.", show_default=False)
     ] = None,
     only_valid: Annotated[
         bool, typer.Option("--only-valid", help="Only what is valid under today's catalogue.")

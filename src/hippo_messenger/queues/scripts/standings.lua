@@ -1,9 +1,9 @@
 --[[ Reads how some queues stand, and how long ago each one's service was heard of.
 
-  KEYS  for each queue: its presence, the changes of its registration, its block
+  KEYS  for each queue: its presence, the changes of its registration, the sorted set of its rejected events, its block
   ARGV  1 again
   Result  {'ok', now (ms), for each queue {ms since it was heard of or -1, waiting, active, delayed, completed, failed,
-          1 if paused, age (ms) of the job that is next or -1,
+          rejected events (among the failed), 1 if paused, age (ms) of the job that is next or -1,
           for completed, then failed: BullMQ's count, prevTS, prevCount and newest point, '' where there is none,
           rate limit and its period (ms) and global concurrency, '' where there is none, {changes, the newest first}}}
   Atomic  the whole. Writes nothing; a key of the wrong type counts as empty.
@@ -11,11 +11,18 @@
 ]]
 --@include queue
 
-local BLOCK = 16
+local BLOCK = 17
 
 local function size(key, wanted)
   if misfit(key, wanted) then return 0 end
   return rcall(wanted == 'list' and 'LLEN' or 'ZCARD', key)
+end
+
+-- Of the records of rejected events those that still stand among the failed jobs: BullMQ's own tools take a job out of
+-- these alone.
+local function standing_records(queue, rejected)
+  if size(queue.failed, 'zset') == 0 or size(rejected, 'zset') == 0 then return 0 end
+  return #rcall('ZINTER', 2, queue.failed, rejected)
 end
 
 local function next_job(queue)
@@ -39,7 +46,7 @@ end
 
 local now, standings = clock(), {}
 for first = 1, #KEYS, BLOCK do
-  local presence, changes, queue = KEYS[first], KEYS[first + 1], queue_at(first + 2)
+  local presence, changes, rejected, queue = KEYS[first], KEYS[first + 1], KEYS[first + 2], queue_at(first + 3)
   local last = misfit(presence, 'zset') and {} or rcall('ZREVRANGE', presence, 0, 0, 'WITHSCORES')
   local standing = {
     last[2] and now - last[2] or -1,
@@ -48,6 +55,7 @@ for first = 1, #KEYS, BLOCK do
     size(queue.delayed, 'zset'),
     size(queue.completed, 'zset'),
     size(queue.failed, 'zset'),
+    standing_records(queue, rejected),
     not misfit(queue.meta, 'hash') and rcall('HEXISTS', queue.meta, 'paused') or 0,
     age_of_next(queue, now),
   }
