@@ -79,6 +79,7 @@ class HippoWorker:
         self._settings = settings = messenger.settings
         layout = Layout(settings.prefix)
         keys = layout.queue(messenger.service)
+        self._rejected_key = layout.rejected(messenger.service)
         caller = Caller(messenger.connection, observer=messenger.observer)
         self._queue = Queue(
             messenger.connection,
@@ -354,7 +355,7 @@ class HippoWorker:
 
     async def _pause_at_limit(self) -> None:
         limit = self._settings.dead_letter_limit
-        if await self._queue.pause_at(limit):
+        if await self._queue.pause_at(limit, rejected=self._rejected_key):
             log.error(
                 "%s: the queue holds %d dead letters and is paused; redrive or discard them, then resume it",
                 self._queue.name,

@@ -8,7 +8,7 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import AccountRegistered, HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
-from hippo_messenger.errors import ConfigurationError, DeadLetter, Discard
+from hippo_messenger.errors import ConfigurationError, DeadLetter, Discard, EventValidationError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.worker import HippoWorker
@@ -109,6 +109,21 @@ async def test_at_the_limit_of_dead_letters_the_queue_pauses_itself_and_says_so(
     await bus.settled("account", failed=3, completed=1, wait=6)
     assert "account: the queue holds 3 dead letters and is paused" in caplog.text
     assert await bus.redis.hget(bus.queue("account").base + "meta", "paused") == b"1"
+
+
+async def test_records_of_rejected_events_are_no_dead_letters_that_pause_a_queue(bus: Bus) -> None:
+    settings = bus.settings.model_copy(update={"dead_letter_limit": 3})
+    account = bus.messenger(HippoService.ACCOUNT, settings=settings)
+    for _ in range(3):
+        with pytest.raises(EventValidationError):
+            await account.send(event_type=HippoEvent.ORDER_SUCCESS, data={}, notify_self=True)
+    await bus.settled("account", failed=3)
+
+    await bus.worker(account, Recorder(raises=[DeadLetter("never")] * 2), concurrency=1)
+    await account.send_many([ORDER] * 5, notify_self=True)
+
+    await bus.settled("account", failed=5, completed=3)
+    assert not await bus.redis.hexists(bus.queue("account").base + "meta", "paused")
 
 
 async def test_a_plain_function_runs_in_a_thread_and_can_log_and_show_progress(bus: Bus) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
+import bullmq
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
-from hippo_messenger.errors import ConfigurationError, DeadLetter
+from hippo_messenger.errors import ConfigurationError, DeadLetter, EventValidationError
 from hippo_messenger.messenger import HippoMessenger
 from tests.contract.bus import Bus, Recorder
 from tests.eventually import eventually
@@ -75,6 +77,24 @@ async def test_drain_says_what_is_left_and_goes_on_when_it_is_asked_again(bus: B
     removed = await shipping.unregister(jobs="drain", timeout=30)
     assert (removed.is_gone, removed.waiting, removed.dead_letters) == (False, 0, 1)
     await bus.settled("shipping", completed=1, failed=1)
+
+
+async def test_drain_takes_no_dead_letter_for_the_record_of_a_rejected_event(bus: Bus) -> None:
+    """BullMQ's clean takes records out of the failed jobs alone: what is left of them hides no dead letter."""
+    shipping = await with_jobs(bus, 2)
+    for _ in range(2):
+        with pytest.raises(EventValidationError):
+            await shipping.send(event_type=HippoEvent.ORDER_SUCCESS, data={}, notify_self=True)
+    await bus.settled("shipping", failed=2, wait=2)
+    cleaner: Any = bullmq.Queue("shipping", {"connection": bus.redis, "prefix": bus.settings.prefix})
+    assert len(await cleaner.clean(0, 0, "failed")) == 2
+    await bus.worker(shipping, Recorder(raises=[DeadLetter("broken")] * 2))
+    await bus.settled("shipping", failed=2)
+
+    removed = await shipping.unregister(jobs="drain", timeout=0)
+
+    assert (removed.is_gone, removed.dead_letters) == (False, 2)
+    assert await bus.counts("shipping") == {"failed": 2}
 
 
 async def test_discard_removes_all_but_what_is_in_hand(bus: Bus) -> None:

@@ -186,7 +186,7 @@ class Hippo:
 
     async def _note(self, step: Note | Limit) -> None:
         if isinstance(step, Limit):
-            await self._queue.pause_at(step.failed)
+            await self._queue.pause_at(step.failed, rejected=self._layout.rejected(MAIN))
         elif step.kind == "log":
             await self._queue.log(self._held[step.job], step.words)
         else:

@@ -303,7 +303,7 @@ def _breakers(bench: Bench) -> Call:
 
 
 def _pause_at(bench: Bench) -> Call:
-    return Call("pause_at", bench.layout.broker.all, (1, 1))
+    return Call("pause_at", (*bench.layout.broker.all, bench.layout.rejected("broker")), (1, 1))
 
 
 def _letters(bench: Bench) -> Call:

@@ -14,7 +14,6 @@ from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.failures import mapped_errors
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import event_digest
-from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.schedule import bullmq, require_bullmq
 from hippo_messenger.settings import Settings
 
@@ -33,11 +32,6 @@ class Admin:
         self._settings = settings
         self._layout = Layout(settings.prefix)
         self._caller = Caller(connection, observer=Observer())
-        self._registry = Registry(connection, self._layout, caller=self._caller)
-
-    async def registered(self) -> list[str]:
-        """Every registered service, by name."""
-        return sorted((await self._registry.load()).by_service)
 
     async def pause(self, queue: str) -> bool:
         """Let no worker take a job of this queue until it is resumed; False if it was paused already.

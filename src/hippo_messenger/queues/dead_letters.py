@@ -178,8 +178,10 @@ class DeadLetters:
             RedisError: They could not be counted.
         """
         failed = await self._connection.execute("ZCARD", self._keys.base + "failed")
-        rejected = await self._connection.execute("ZCARD", self._layout.rejected(self._queue))
-        return max(cast("int", failed) - cast("int", rejected), 0)
+        records = await self._connection.execute(
+            "ZINTER", 2, self._keys.base + "failed", self._layout.rejected(self._queue)
+        )
+        return max(cast("int", failed) - len(cast("list[bytes]", records)), 0)
 
     async def _where(self, job_id: str) -> LetterId:
         _, found = await self._ids("-inf", "+inf", 0, job_id)

@@ -10,6 +10,7 @@
   Repeat  does no harm.
 ]]
 --@include queue
+--@include records
 
 local BLOCK = 17
 
@@ -18,11 +19,9 @@ local function size(key, wanted)
   return rcall(wanted == 'list' and 'LLEN' or 'ZCARD', key)
 end
 
--- Of the records of rejected events those that still stand among the failed jobs: BullMQ's own tools take a job out of
--- these alone.
-local function standing_records(queue, rejected)
+local function records_in(queue, rejected)
   if size(queue.failed, 'zset') == 0 or size(rejected, 'zset') == 0 then return 0 end
-  return #rcall('ZINTER', 2, queue.failed, rejected)
+  return count_records(queue, rejected)
 end
 
 local function next_job(queue)
@@ -55,7 +54,7 @@ for first = 1, #KEYS, BLOCK do
     size(queue.delayed, 'zset'),
     size(queue.completed, 'zset'),
     size(queue.failed, 'zset'),
-    standing_records(queue, rejected),
+    records_in(queue, rejected),
     not misfit(queue.meta, 'hash') and rcall('HEXISTS', queue.meta, 'paused') or 0,
     age_of_next(queue, now),
   }

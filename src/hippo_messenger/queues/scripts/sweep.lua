@@ -18,6 +18,7 @@
 --@include unique
 --@include family
 --@include finish
+--@include records
 
 local queue = queue_at(1)
 local extras, rejected, registry = {unpack(KEYS, 15, 22)}, KEYS[16], KEYS[23]
@@ -28,7 +29,7 @@ if rcall('HEXISTS', registry, service) == 1 then return {'ok', 'registered', 0, 
 
 local function counts()
   local waiting = rcall('LLEN', queue.wait) + rcall('ZCARD', queue.prioritized) + rcall('ZCARD', queue.delayed)
-  return waiting, rcall('LLEN', queue.active), math.max(rcall('ZCARD', queue.failed) - rcall('ZCARD', rejected), 0)
+  return waiting, rcall('LLEN', queue.active), rcall('ZCARD', queue.failed) - count_records(queue, rejected)
 end
 
 local waiting, active, failed = counts()
