@@ -17,8 +17,8 @@ import pytest
 from hippo_messenger.errors import EmbeddedServerError
 from hippo_messenger.queues.embedded import server_program
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import Proxy
 from tests.contract.bus import Bus
-from tests.proxy import FlakyProxy
 
 StartServer = Callable[..., str]
 
@@ -109,9 +109,9 @@ def unused_port() -> int:
 
 
 @pytest.fixture
-async def proxy(redis_server: str) -> AsyncIterator[FlakyProxy]:
+async def proxy(redis_server: str) -> AsyncIterator[Proxy]:
     """In front of the server, losing what it is told to lose."""
-    proxy = FlakyProxy(redis_server)
+    proxy = Proxy(redis_server)
     await proxy.start()
     yield proxy
     await proxy.stop()

@@ -19,8 +19,8 @@ from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.processing import Processor
 from hippo_messenger.queues.layout import Layout, QueueKeys
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
-from tests.eventually import eventually
 
 
 @dataclass

@@ -16,10 +16,10 @@ from hippo_messenger.errors import HippoError, SendError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.observer import Observer
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.conftest import free_port
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 
 
 class MortalServer:

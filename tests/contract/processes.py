@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 
 DONE = "done"
 """The list, under the prefix, to which the worker processes add the id of each job that they have processed."""

@@ -16,8 +16,8 @@ from hippo_messenger.errors import (
     NotSentError,
     PossiblySentError,
 )
+from hippo_messenger.testing import Proxy
 from tests.contract.bus import Bus, Recorder
-from tests.proxy import FlakyProxy
 
 
 def order(number: int = 1) -> OrderSuccess:
@@ -143,7 +143,7 @@ async def test_a_cancelled_send_many_leaves_no_error_that_nobody_hears(bus: Bus)
     assert (len(waiting), waiting[0].decode()) == (2, last)
 
 
-async def test_when_only_the_reply_is_lost_send_finds_out_by_repeating(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_when_only_the_reply_is_lost_send_finds_out_by_repeating(bus: Bus, proxy: Proxy) -> None:
     sender = bus.messenger(HippoService.ORDER, url=proxy.url)
     await sender.send(order(1))
 
@@ -155,7 +155,7 @@ async def test_when_only_the_reply_is_lost_send_finds_out_by_repeating(bus: Bus,
 
 
 async def test_when_no_reply_ever_comes_send_says_possibly_sent_and_the_same_id_is_delivered_once(
-    bus: Bus, proxy: FlakyProxy
+    bus: Bus, proxy: Proxy
 ) -> None:
     await bus.broker()
     account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)

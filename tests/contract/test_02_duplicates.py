@@ -8,8 +8,8 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import NotSentError
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 EVENT_ID = "an-event-that-comes-twice"

@@ -11,8 +11,8 @@ from pydantic import model_validator
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.golden_hippo import CATALOGUE, HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import EventValidationError
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 
 class Picky(OrderSuccess, event_type=HippoEvent.ORDER_SUCCESS, since="1.0"):

@@ -15,9 +15,8 @@ import redis.asyncio
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import Proxy, eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
-from tests.proxy import FlakyProxy
 
 LISTENERS = (HippoService.ACCOUNT, HippoService.BILLING, HippoService.SHIPPING)
 STRUCTURE = ("wait", "active", "prioritized", "delayed", "completed", "failed", "events", "marker", "meta", "id", "pc")
@@ -154,7 +153,7 @@ async def test_a_copy_whose_place_is_taken_is_parked_alone(bus: Bus) -> None:
 
 
 @pytest.mark.chaos
-async def test_a_reply_dropped_on_each_call_of_the_broker_harms_nothing(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_reply_dropped_on_each_call_of_the_broker_harms_nothing(bus: Bus, proxy: Proxy) -> None:
     starter = await bus.broker()
     await register_listeners(bus)
     await starter.stop()

@@ -11,8 +11,8 @@ import pytest
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.clash import Clash
 from hippo_messenger.observer import Observer
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 

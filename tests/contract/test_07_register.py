@@ -9,8 +9,8 @@ import pytest
 from examples.own_catalogue import CATALOGUE, ShopService
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import InvalidRegistrationError, RegistrationTimeoutError
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 

@@ -14,9 +14,8 @@ import pytest
 from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
+from hippo_messenger.testing import Proxy, eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
-from tests.proxy import FlakyProxy
 
 
 def orders(count: int) -> list[OrderSuccess]:
@@ -214,7 +213,7 @@ async def test_a_graceful_stop_finishes_what_it_can_and_puts_the_rest_back_at_th
     assert recorder.ids[:2] == ids[1:3]
 
 
-async def test_a_job_that_comes_after_the_stop_is_put_back_and_not_begun(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_job_that_comes_after_the_stop_is_put_back_and_not_begun(bus: Bus, proxy: Proxy) -> None:
     """The stop comes while the take is under way: nobody would wait for the jobs that it brings."""
     never, began = asyncio.Event(), asyncio.Event()
 

@@ -11,11 +11,10 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, Ord
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import HippoError
 from hippo_messenger.job import HippoJob
+from hippo_messenger.testing import Proxy, eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
 from tests.contract.outages import Listening, MortalServer, System
-from tests.eventually import eventually
-from tests.proxy import FlakyProxy
 
 
 def orders(count: int) -> list[OrderSuccess]:
@@ -33,7 +32,7 @@ class Raising(Listening):
 
 
 @pytest.mark.chaos
-async def test_a_worker_whose_loop_dies_goes_on_and_no_job_is_lost_or_kept(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_worker_whose_loop_dies_goes_on_and_no_job_is_lost_or_kept(bus: Bus, proxy: Proxy) -> None:
     observer = Listening()
     recorder = Recorder()
     account = bus.messenger(HippoService.ACCOUNT, url=proxy.url, observer=observer)
@@ -66,7 +65,7 @@ async def test_a_worker_whose_observer_raises_settles_its_jobs_all_the_same(bus:
 
 
 @pytest.mark.chaos
-async def test_a_broker_whose_loop_dies_goes_on_and_each_event_arrives_once(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_broker_whose_loop_dies_goes_on_and_each_event_arrives_once(bus: Bus, proxy: Proxy) -> None:
     observer = Listening()
     await bus.broker(url=proxy.url, observer=observer)
     for service in (HippoService.ACCOUNT, HippoService.BILLING):
@@ -102,7 +101,7 @@ async def test_a_broker_whose_observer_raises_delivers_each_event_once(bus: Bus)
 
 
 @pytest.mark.chaos
-async def test_a_messenger_whose_presence_dies_goes_on_saying_that_it_is_there(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_messenger_whose_presence_dies_goes_on_saying_that_it_is_there(bus: Bus, proxy: Proxy) -> None:
     class RaisingAtTrouble(Listening):
         def trouble(self, error: HippoError) -> None:
             raise RuntimeError("a fault of the observer")
@@ -127,7 +126,7 @@ async def test_a_messenger_whose_presence_dies_goes_on_saying_that_it_is_there(b
 
 @pytest.mark.chaos
 async def test_connected_but_not_consuming_is_noticed_and_passes(
-    bus: Bus, proxy: FlakyProxy, caplog: pytest.LogCaptureFixture
+    bus: Bus, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The way to Redis swallows everything, and the time limit of a call is far away: nothing fails, nothing moves."""
     bus.settings = bus.settings.model_copy(update={"call_timeout": 60.0, "block_timeout": 1.0})
@@ -135,7 +134,7 @@ async def test_connected_but_not_consuming_is_noticed_and_passes(
     assert system.worker.health.ready
     assert system.broker.health.ready
 
-    proxy.swallow()
+    proxy.half_open()
 
     async def noticed() -> None:
         assert {owner for owner, _ in system.observer.readiness} == {"worker of account", "message broker"}
@@ -145,7 +144,7 @@ async def test_connected_but_not_consuming_is_noticed_and_passes(
     await eventually(noticed)
     assert "has not polled its queue" in system.worker.health.reason
     assert "worker of account: does not consume its queue: it has not polled its queue" in caplog.text
-    proxy.reset()
+    proxy.cut()
     await system.works()
 
     async def well() -> None:

@@ -11,9 +11,9 @@ from decimal import Decimal
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
 from tests.contract.processes import Fleet
-from tests.eventually import eventually
 
 EVENTS = 3000
 BACKLOG = 100_000

@@ -11,11 +11,10 @@ import pytest
 import hippo_messenger.broker
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import Proxy, eventually
 from hippo_messenger.testing.proxy import CrashPoint
 from tests.contract.bus import Bus, Recorder
 from tests.contract.processes import Fleet
-from tests.eventually import eventually
-from tests.proxy import FlakyProxy
 
 LISTENERS = (HippoService.ACCOUNT, HippoService.BILLING)
 EVENTS = 1000
@@ -120,7 +119,7 @@ async def test_with_the_usual_locks_what_a_killed_broker_held_is_routed_by_anoth
     await each_arrived_once(bus, ids)
 
 
-async def test_a_broker_that_stops_keeps_no_wake_up_for_itself(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_broker_that_stops_keeps_no_wake_up_for_itself(bus: Bus, proxy: Proxy) -> None:
     """Redis gives the marker to the one that has waited longest, which is stopped before it hears of it."""
     patient = bus.settings.model_copy(update={"block_timeout": 600.0})
     leaving = await bus.broker(url=proxy.url, settings=patient)
@@ -147,7 +146,7 @@ async def brokers_wait(bus: Bus, count: int) -> bool:
 
 
 async def test_a_broker_that_is_stopped_while_it_takes_does_not_wait_for_events_first(
-    bus: Bus, proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch
+    bus: Bus, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards against a stop that comes before the wait it is to end: it would last until the next event."""
     hour = 3600.0

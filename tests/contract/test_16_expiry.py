@@ -13,8 +13,8 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, Ord
 from hippo_messenger.errors import ConfigurationError, EventTooLargeError, EventValidationError, NotSentError
 from hippo_messenger.observer import Observer
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 PAST = "2026-01-02T03:04:05Z"

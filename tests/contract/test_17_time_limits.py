@@ -17,9 +17,9 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import ConfigurationError, DeadLetter, ProcessorTimeoutError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 TWICE = RetryPolicy(attempts=2, delay=0.01)

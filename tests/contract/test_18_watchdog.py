@@ -16,9 +16,9 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
 from hippo_messenger.observer import Observer
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 

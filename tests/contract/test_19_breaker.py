@@ -15,8 +15,8 @@ from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.overview import Overview
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 CONCURRENCY = 10

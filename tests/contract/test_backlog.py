@@ -12,8 +12,8 @@ from hippo_messenger.errors import NotSentError, ServiceFullError
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.observer import Observer
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 CHANGE = ConfigChange(key="colour", value="blue")

@@ -13,9 +13,9 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import SendError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
 from tests.contract.outages import MortalServer
-from tests.eventually import eventually
 
 EVENTS = 1500
 

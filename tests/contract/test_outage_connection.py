@@ -8,20 +8,19 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoService
 from hippo_messenger.errors import PossiblySentError, RedisTimeoutError, RedisUnavailableError
+from hippo_messenger.testing import Proxy, eventually
 from tests.contract.bus import Bus, Recorder
 from tests.contract.outages import System, order
-from tests.eventually import eventually
-from tests.proxy import FlakyProxy
 
 
 @pytest.mark.chaos
-async def test_connections_that_are_reset_again_and_again_lose_nothing(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_connections_that_are_reset_again_and_again_lose_nothing(bus: Bus, proxy: Proxy) -> None:
     system = await System.started(bus, url=proxy.url)
 
     for _ in range(10):
         sending = [asyncio.create_task(system.send()) for _ in range(20)]
         await asyncio.sleep(0)
-        proxy.reset()
+        proxy.cut()
         await asyncio.gather(*sending)
 
     await system.works()
@@ -30,12 +29,12 @@ async def test_connections_that_are_reset_again_and_again_lose_nothing(bus: Bus,
 
 
 @pytest.mark.chaos
-async def test_a_peer_that_is_gone_without_a_word_is_left_for_a_new_connection(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_peer_that_is_gone_without_a_word_is_left_for_a_new_connection(bus: Bus, proxy: Proxy) -> None:
     """Half open: nothing is closed and nothing comes. New connections work, as after a fail-over of the network."""
     bus.settings = bus.settings.model_copy(update={"call_timeout": 1.0})
     system = await System.started(bus, url=proxy.url)
 
-    proxy.swallow()
+    proxy.half_open()
 
     await system.works()
     await system.observer.met(RedisTimeoutError)
@@ -43,7 +42,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_left_for_a_new_connection(b
 
 @pytest.mark.chaos
 async def test_who_only_waits_leaves_a_dead_peer_when_a_command_beside_it_gets_no_answer(
-    bus: Bus, proxy: FlakyProxy
+    bus: Bus, proxy: Proxy
 ) -> None:
     """Guards against a wait of minutes: this worker looks by itself after ten of them only."""
     settings = bus.settings.model_copy(update={"call_timeout": 1.0, "block_timeout": 600.0})
@@ -56,7 +55,7 @@ async def test_who_only_waits_leaves_a_dead_peer_when_a_command_beside_it_gets_n
         assert bus.queue("account").worker_client_name in names
 
     await eventually(waits)
-    proxy.swallow()
+    proxy.half_open()
     event_id = await bus.messenger(HippoService.ACCOUNT).send(order(1), notify_self=True)
 
     assert [job.id for job in await recorder.got(1)] == [event_id]
@@ -64,14 +63,14 @@ async def test_who_only_waits_leaves_a_dead_peer_when_a_command_beside_it_gets_n
 
 @pytest.mark.chaos
 async def test_a_send_into_a_dead_peer_is_possibly_sent_and_the_same_id_is_delivered_once(
-    bus: Bus, proxy: FlakyProxy
+    bus: Bus, proxy: Proxy
 ) -> None:
     system = await System.started(bus)
     settings = bus.settings.model_copy(update={"call_timeout": 0.5})
     sender = bus.messenger(HippoService.ORDER, url=proxy.url, settings=settings)
     await sender.send(order(1), event_id="the-first-one-of-all")
 
-    proxy.swallow()
+    proxy.half_open()
     with pytest.raises(PossiblySentError) as caught:
         await sender.send(order(2), event_id="into-the-dead-peer-2")
     assert caught.value.event_ids == ("into-the-dead-peer-2",)

@@ -15,11 +15,10 @@ import redis.asyncio
 
 from hippo_messenger.errors import NotSentError, RedisReadOnlyError
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import Proxy, eventually
 from tests.conftest import StartServer, free_port
 from tests.contract.bus import Bus
 from tests.contract.outages import System, order
-from tests.eventually import eventually
-from tests.proxy import FlakyProxy
 
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
@@ -66,7 +65,7 @@ async def test_a_name_that_leads_to_another_primary_is_asked_anew(
     """As a DNS name or a virtual address after a fail-over: the old primary stays up, and refuses writes."""
     old_url, new_url = start_server(*AT_ONCE), start_server(*AT_ONCE)
     old, new = (redis.asyncio.Redis.from_url(url) for url in (old_url, new_url))
-    proxy = FlakyProxy(old_url)
+    proxy = Proxy(old_url)
     await proxy.start()
     bus = Bus(new_url, settings)
     await new.replicaof(*place(old_url))

@@ -12,10 +12,10 @@ import redis.asyncio
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.errors import NotSentError, RedisLoadingError, RedisOutOfMemoryError
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.conftest import StartServer
 from tests.contract.bus import Bus
 from tests.contract.outages import MortalServer, System, order
-from tests.eventually import eventually
 
 
 @pytest.fixture

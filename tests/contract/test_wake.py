@@ -9,10 +9,9 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, Ord
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
 from hippo_messenger.settings import Settings
-from hippo_messenger.testing import eventually
+from hippo_messenger.testing import Proxy, eventually
 from tests.conftest import StartServer
 from tests.contract.bus import Bus, Recorder
-from tests.proxy import FlakyProxy
 
 
 async def test_a_full_worker_that_cannot_pass_on_a_wake_up_goes_on(
@@ -61,7 +60,7 @@ async def test_a_full_worker_that_cannot_pass_on_a_wake_up_goes_on(
     await bus.close()
 
 
-async def test_a_worker_that_was_woken_while_it_is_stopped_passes_that_on(bus: Bus, proxy: FlakyProxy) -> None:
+async def test_a_worker_that_was_woken_while_it_is_stopped_passes_that_on(bus: Bus, proxy: Proxy) -> None:
     """It hears of the job while a call is under way, and is stopped before that has come back."""
     patient = bus.settings.model_copy(update={"block_timeout": 600.0, "worker_lock": 30.0})
     may_end, recorder = asyncio.Event(), Recorder()

@@ -15,9 +15,9 @@ from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.observer import Observer
 from hippo_messenger.processing import Processor
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 
 __all__ = ["ORDER", "SERVICE", "Raw", "System", "Watcher", "envelope", "job"]
 

@@ -21,8 +21,8 @@ from hippo_messenger.errors import EmbeddedServerError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.queues.embedded import server_program
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.conftest import missing, running
-from tests.eventually import eventually
 from tests.hostile.system import ORDER, SERVICE, System, envelope, job
 
 pytestmark = pytest.mark.chaos

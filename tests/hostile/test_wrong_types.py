@@ -12,9 +12,9 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent
 from hippo_messenger.errors import EventValidationError, RedisError, RegistrationTimeoutError, SendError
 from hippo_messenger.queues.layout import QueueKeys
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.conftest import StartServer
 from tests.contract.test_05_routing import redrive
-from tests.eventually import eventually
 from tests.hostile.system import ORDER, SERVICE, System
 
 WRONG: dict[str, tuple[str | int, ...]] = {

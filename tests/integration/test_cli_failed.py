@@ -18,8 +18,8 @@ from rich.cells import cell_len
 from hippo_messenger.catalogue.golden_hippo import AccountRegistered, HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 from tests.integration.test_cli_operations import Operator
 from tests.integration.test_terminal import drawn
 

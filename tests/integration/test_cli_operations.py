@@ -19,9 +19,9 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
 from tests.contract.test_16_expiry import passed
-from tests.eventually import eventually
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal("12.30"))
 UNKNOWN_ID = "0198c0de-0000-7000-8000-000000000000"

@@ -10,9 +10,9 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.errors import DeadLetter
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 from tests.integration.test_cli_operations import ORDER, Operator
 
 

@@ -35,9 +35,8 @@ from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.script import Script
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import Proxy, eventually
 from tests.conftest import StartServer
-from tests.eventually import eventually
-from tests.proxy import FlakyProxy
 
 SECRET = "a-very-secret-password"
 ORDER = OrderSuccess.model_validate({"orderId": "A-1", "total": "12.30"})
@@ -242,7 +241,7 @@ async def test_a_send_without_redis_says_not_sent_in_time(unused_port: int) -> N
 # --- when the way breaks ---
 
 
-async def test_a_lost_reply_is_told_from_a_command_that_was_never_sent(proxy: FlakyProxy) -> None:
+async def test_a_lost_reply_is_told_from_a_command_that_was_never_sent(proxy: Proxy) -> None:
     setting = "redis.call('SET', KEYS[1], ARGV[1]) return {'a reply that the proxy loses'}"
     async with connected(proxy.url, call_timeout=1) as connection:
         await connection.open()

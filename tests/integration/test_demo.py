@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 
 LINE = {"from": "order", "type": "ORDER_SUCCESS", "data": {"orderId": "A-1", "total": "1"}}
 

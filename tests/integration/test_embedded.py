@@ -17,7 +17,7 @@ from hippo_messenger.errors import EmbeddedServerError
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.embedded import EmbeddedServer, _is_held
 from hippo_messenger.settings import Settings
-from tests.eventually import eventually
+from hippo_messenger.testing import eventually
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import LayoutTooNewError, NotSentError
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 from tests.integration.scripts import CALLS, Bench
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))

@@ -10,8 +10,8 @@ from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import Proxy
 from tests.integration.scripts import ADD, CALLS, HOUR, OPTS, TOKEN, Bench, order, outcome, taken_ids
-from tests.proxy import FlakyProxy
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_a_dropped_reply_leaves_what_an_undisturbed_call_leaves(
     call = CALLS[script](undisturbed)
     undisturbed.run(call.name, call.keys, call.arguments)
 
-    proxy = FlakyProxy(redis_server)
+    proxy = Proxy(redis_server)
     await proxy.start()
     connection = Connection.of(proxy.url, settings=Settings(prefix=f"{prefix}2"))
     await connection.open()

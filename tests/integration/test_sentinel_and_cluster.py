@@ -23,8 +23,8 @@ from hippo_messenger.queues.dead_letters import DeadLetters, Selection
 from hippo_messenger.queues.letter import Letter, LetterId
 from hippo_messenger.queues.redrive import Redrive, RedrivePlan
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.conftest import StartServer, free_port
-from tests.eventually import eventually
 
 ORDER = OrderSuccess.model_validate({"orderId": "A-1", "total": "12.30"})
 

@@ -15,9 +15,9 @@ from hippo_messenger.errors import DeadLetter, EventValidationError, RedisPermis
 from hippo_messenger.job import HippoJob
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.conftest import StartServer
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 from tests.integration.test_cli_operations import Operator
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "redis.md"

@@ -17,7 +17,7 @@ from redis import exceptions as foreign
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.wire import Wire
 from hippo_messenger.settings import Settings
-from tests.eventually import eventually
+from hippo_messenger.testing import eventually
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,

@@ -14,8 +14,8 @@ from hippo_messenger.job import HippoJob
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 
 __all__ = ["ALL_STATES", "EMPTY", "ByName", "Story", "order"]
 

@@ -7,8 +7,8 @@ import pytest
 from hippo_messenger.catalogue.golden_hippo import HippoService
 from hippo_messenger.queues.layout import BROKER_QUEUE
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 from tests.interop.story import ALL_STATES, EMPTY, Story
 from tests.interop.tools import NodeTools, Refused, Tools
 

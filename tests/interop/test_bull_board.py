@@ -13,8 +13,8 @@ from hippo_messenger.queues.dead_letters import Selection
 from hippo_messenger.queues.layout import BROKER_QUEUE
 from hippo_messenger.queues.redrive import Redrive, RedrivePlan
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 from tests.interop.board import Board
 from tests.interop.story import ALL_STATES, EMPTY, Story
 

@@ -10,8 +10,8 @@ import pytest
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.errors import NotSentError, QueueCorruptedError
 from hippo_messenger.queues.layout import BROKER_QUEUE
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 from tests.interop.story import Story, order
 from tests.interop.tools import NodeTools
 

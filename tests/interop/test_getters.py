@@ -16,8 +16,8 @@ from hippo_messenger.queues.delivery import Order
 from hippo_messenger.queues.layout import BROKER_QUEUE
 from hippo_messenger.queues.queue import Queue
 from hippo_messenger.retry import RetryPolicy
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 from tests.interop.story import ALL_STATES, EMPTY, ByName, Story, order
 from tests.interop.tools import NodeTools, PythonTools, Tools
 

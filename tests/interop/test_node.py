@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import ConfigChange, HippoEvent, HippoService, LineItem, OrderSuccess
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.eventually import eventually
 from tests.interop.peer import Peer, run_example
 
 pytestmark = pytest.mark.interop

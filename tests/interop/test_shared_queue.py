@@ -19,8 +19,8 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, Ord
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.eventually import eventually
 from tests.interop.peer import node as node_program
 from tests.interop.story import EMPTY
 from tests.interop.tools import NodeTools
