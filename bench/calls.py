@@ -81,12 +81,11 @@ class Meter:
             name: str,
             keys: Sequence[str | bytes],
             arguments: Sequence[Argument],
-            *,
-            patience: float | None,
+            **options: Any,
         ) -> list[object]:
             async with meter._turn:
                 before = await meter._processor_time()
-                reply = await call(caller, name, keys, arguments, patience=patience)
+                reply = await call(caller, name, keys, arguments, **options)
                 meter.times[name].append(max(await meter._processor_time() - before - meter._own, 0.0))
                 return reply
 
