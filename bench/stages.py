@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from bench.contest import ALL_SERVICES, Contestant, Load, percentile, timed_afresh
@@ -138,10 +139,10 @@ def part(arguments: Sequence[str]) -> None:
     call, wait, process = Caller.call, Queue.wait, Tally.process
 
     async def noted_call(
-        caller: Caller, name: str, keys: Sequence[str | bytes], words: Sequence[Argument], *, patience: float | None
+        caller: Caller, name: str, keys: Sequence[str | bytes], words: Sequence[Argument], **options: Any
     ) -> list[object]:
         began = time.time()
-        reply = await call(caller, name, keys, words, patience=patience)
+        reply = await call(caller, name, keys, words, **options)
         stamps.append((name, began, time.time()))
         return reply
 
