@@ -1,4 +1,4 @@
-"""Benchmarks of ours alone run, in small: they reach into what they measure, and nobody else would notice."""
+"""Benchmarks that need no Node run, in small: they reach into what they measure, and nobody else would notice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "calls": ("--listeners", "3", "--events", "300"),
-    "growth": ("--deliveries", "300", "--runs", "1", "--listeners", "3", "--services", "10", "--waiting", "200"),
     "idle": ("--seconds", "1"),
     "redrive": ("--letters", "100"),
     "register": ("--waiting", "100", "--runs", "1"),
