@@ -112,6 +112,12 @@ class Bus:
             ids += await self.redis.zrange(base + state, 0, -1)
         return sorted(job_id.decode() for job_id in ids)
 
+    async def has_waiting(self, queue: str, count: int) -> bool:
+        """Whether so many workers of a queue, or brokers, wait for something to do."""
+        name = self.queue(queue).worker_client_name
+        clients = await self.redis.client_list()
+        return len([client for client in clients if client["name"] == name and "b" in client["flags"]]) == count
+
     async def settled(self, service: str, **counts: int) -> None:
         """Wait until a queue holds exactly these jobs, by state."""
 

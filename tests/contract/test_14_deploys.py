@@ -66,10 +66,10 @@ async def test_a_second_signal_puts_back_at_once_and_an_idle_worker_runs_it(bus:
     recorder = Recorder()
     patient = bus.settings.model_copy(update={"block_timeout": 600.0})
     await bus.worker(bus.messenger(HippoService.ACCOUNT, settings=patient), recorder)
-    await eventually(lambda: are_waiting(bus, 2))
+    await eventually(lambda: bus.has_waiting("account", 2))
 
     worker.send_signal(signal.SIGTERM)
-    await eventually(lambda: are_waiting(bus, 1))
+    await eventually(lambda: bus.has_waiting("account", 1))
     assert await bus.count("account", "active") == 4
     worker.send_signal(signal.SIGTERM)
 
@@ -79,13 +79,6 @@ async def test_a_second_signal_puts_back_at_once_and_an_idle_worker_runs_it(bus:
     await bus.settled("account", completed=4)
     assert await fleet.done() == []
     assert {"stc" in await bus.job("account", job_id) for job_id in ids} == {False}
-
-
-async def are_waiting(bus: Bus, count: int) -> bool:
-    """So many workers of account wait at the queue."""
-    name = bus.queue("account").worker_client_name
-    clients = await bus.redis.client_list()
-    return len([client for client in clients if client["name"] == name and "b" in client["flags"]]) == count
 
 
 @pytest.mark.chaos

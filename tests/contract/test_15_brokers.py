@@ -126,23 +126,16 @@ async def test_a_broker_that_stops_keeps_no_wake_up_for_itself(bus: Bus, proxy: 
     account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
     recorder = Recorder()
     await bus.worker(account, recorder)
-    await eventually(lambda: brokers_wait(bus, 1))
+    await eventually(lambda: bus.has_waiting("broker", 1))
     await bus.broker(settings=patient)
-    await eventually(lambda: brokers_wait(bus, 2))
+    await eventually(lambda: bus.has_waiting("broker", 2))
 
     proxy.delay(0.5)
     event_id = await bus.messenger(HippoService.ORDER).send(OrderSuccess(order_id="A-1", total=Decimal(1)))
-    await eventually(lambda: brokers_wait(bus, 1))
+    await eventually(lambda: bus.has_waiting("broker", 1))
     await leaving.stop()
 
     assert [job.id for job in await recorder.got(1)] == [event_id]
-
-
-async def brokers_wait(bus: Bus, count: int) -> bool:
-    """So many brokers wait for something to do."""
-    name = bus.queue("broker").worker_client_name
-    clients = await bus.redis.client_list()
-    return len([client for client in clients if client["name"] == name and "b" in client["flags"]]) == count
 
 
 async def test_a_broker_that_is_stopped_while_it_takes_does_not_wait_for_events_first(

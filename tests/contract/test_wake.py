@@ -74,22 +74,15 @@ async def test_a_worker_that_was_woken_while_it_is_stopped_passes_that_on(bus: B
     )
     await sender.send(OrderSuccess(order_id="1", total=Decimal(1)), notify_self=True)
     await bus.settled("account", active=1)
-    await eventually(lambda: workers_wait(bus, 1))
+    await eventually(lambda: bus.has_waiting("account", 1))
     await bus.worker(sender, recorder)
-    await eventually(lambda: workers_wait(bus, 2))
+    await eventually(lambda: bus.has_waiting("account", 2))
 
     proxy.delay(1.0, scripts_only=True)
     may_end.set()
     await bus.settled("account", completed=1)
     event_id = await sender.send(OrderSuccess(order_id="2", total=Decimal(1)), notify_self=True)
-    await eventually(lambda: workers_wait(bus, 1))
+    await eventually(lambda: bus.has_waiting("account", 1))
     await leaving.stop(grace=5)
 
     assert [job.id for job in await recorder.got(1)] == [event_id]
-
-
-async def workers_wait(bus: Bus, count: int) -> bool:
-    """So many workers of account wait for something to do."""
-    name = bus.queue("account").worker_client_name
-    clients = await bus.redis.client_list()
-    return len([client for client in clients if client["name"] == name and "b" in client["flags"]]) == count

@@ -218,7 +218,7 @@ class Proxy:
                     return
                 if self._loses(chunk):
                     return
-                if not self._delays_scripts_only or chunk.startswith(_REPLIES_OF_SCRIPTS):
+                if self._delay and (not self._delays_scripts_only or chunk.startswith(_REPLIES_OF_SCRIPTS)):
                     await asyncio.sleep(self._delay)
                 pair.client.write(self._garble(chunk))
                 await pair.client.drain()
