@@ -35,7 +35,7 @@ TESTERS := 2
 # What Python has a say in. Scripts are the same in all, and what kills processes or takes long runs on each in the night.
 PYTHONIC := tests/unit tests/contract tests/integration/test_examples.py -m 'not chaos and not slow'
 
-.PHONY: help demo test versions nightly bench bench-all bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-scripts bench-instructions bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
+.PHONY: help demo test versions nightly bench bench-all bench-light bench-sending bench-growth bench-distance bench-slow-jobs bench-stages bench-profile bench-scripts bench-instructions bench-register bench-redrive bench-backlog bench-calls bench-idle bench-peers chaos check fix format lint mypy pyright imports reference reference-check node-packages
 
 # What stands behind '##' beside a target is its line here.
 help: ## these lines
@@ -76,7 +76,7 @@ bench-all: ## every benchmark of docs/benchmarks.md, most of an hour
 	@$(MAKE) --no-print-directory bench ARGS="--rates 100,1000 --live"
 	@$(MAKE) --no-print-directory bench \
 		ARGS="--events 10000 --bytes 400,4096,65536 --services 1,3,10 --persistence on --latency-seconds 0"
-	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts stages redrive instructions,\
+	@$(foreach part,peers sending distance slow-jobs growth backlog calls register idle scripts stages profile redrive instructions,\
 		$(MAKE) --no-print-directory bench-$(part) ARGS= &&) true
 
 bench-sending: $(TOOLS) $(BENCH_PACKAGES) ## what sending alone costs
@@ -93,6 +93,9 @@ bench-slow-jobs: $(TOOLS) $(BENCH_PACKAGES) ## what slow jobs do to others
 
 bench-stages: $(TOOLS) ## where the milliseconds of one event go
 	@$(BIN)/python -m bench.stages $(ARGS)
+
+bench-profile: $(TOOLS) $(BENCH_PACKAGES) ## what each process does meanwhile, and whose code it runs
+	@$(WITH_NODE) $(BIN)/python -m bench.profile $(ARGS)
 
 bench-scripts: $(TOOLS) ## what each script call costs Redis
 	@$(BIN)/python -m bench.scripts $(ARGS)

@@ -15,8 +15,8 @@ import math
 import statistics
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -32,6 +32,7 @@ __all__ = [
     "Contestant",
     "Figures",
     "Load",
+    "Onlooker",
     "PartEndedError",
     "event_data",
     "least_to_most",
@@ -148,6 +149,10 @@ class Figures:
     service_mb: float
 
 
+Onlooker = Callable[[Mapping[str, int]], AbstractAsyncContextManager[object]]
+"""Looks on from the first send to the last acknowledgement; it is told the process of each role."""
+
+
 async def timed_afresh(program: str, contestant: Contestant, load: Load, *, append_only: bool = False) -> Figures:
     """One run on a Redis of its own."""
     async with Server(program, append_only=append_only) as server:
@@ -161,6 +166,7 @@ async def timed(
     *,
     limit: float = 600,
     errors: IO[bytes] | None = None,
+    onlooker: Onlooker = lambda _: nullcontext(),
 ) -> Figures:
     """One run, from the first send to the last acknowledgement; `limit` is seconds.
 
@@ -182,13 +188,16 @@ async def timed(
             parts[role] = part
             await said(part, "ready", limit=60)
         cpu_before, server_before = all_seconds(parts.values()), await server.cpu()
-        start = time.monotonic()
-        sender = parts["sender"]
-        assert sender.stdin is not None
-        sender.stdin.write(load.line)
-        await sender.stdin.drain()
-        _, *reports = await asyncio.gather(*(said(parts[role], "done", limit=limit) for role in ("sender", *services)))
-        seconds = time.monotonic() - start
+        async with onlooker({role: part.pid for role, part in parts.items()}):
+            start = time.monotonic()
+            sender = parts["sender"]
+            assert sender.stdin is not None
+            sender.stdin.write(load.line)
+            await sender.stdin.drain()
+            _, *reports = await asyncio.gather(
+                *(said(parts[role], "done", limit=limit) for role in ("sender", *services))
+            )
+            seconds = time.monotonic() - start
         cpu, server_cpu = all_seconds(parts.values()) - cpu_before, await server.cpu() - server_before
         memory = {role: most_megabytes(part.pid) for role, part in parts.items()}
         server_mb = server.memory()

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = {
     "calls": ("--listeners", "3", "--events", "300"),
     "idle": ("--seconds", "1"),
+    "profile": ("--events", "300", "--runs", "1", "--only", "ours", "--no-perf"),
     "redrive": ("--letters", "100"),
     "register": ("--waiting", "100", "--runs", "1"),
     "scripts": ("--events", "300", "--runs", "1"),
