@@ -11,10 +11,10 @@ own that is started anew for each run, under the usual prefix. Runs are interlea
 least and the most events a second. CPU and Redis time are per event, CPU that of all the processes; memory is the
 most that Redis, and each of sender, router and service, had. The floor is what Redis needs to write, line up, take
 and delete that many copies of that size in pipelines of 50; `× floor` is how often that goes into a contestant's Redis
-time. Latencies are from send to processor, at so many events a second. Of large events there are fewer, so that a run
-moves about as many bytes, but at least 2,000. With `--live` senders also run as 50 tasks that each send one event after
-the other, rather than 200 events a call. Stock BullMQ's names end in its concurrency, which is 1 where it is plain:
-wired as its documentation begins, with one call after the other.
+time. Latencies are from send to processor, at so many events a second; least and most are those of p99. Of large events
+there are fewer, so that a run moves about as many bytes, but at least 2,000. With `--live` senders also run as 50 tasks
+that each send one event after the other, rather than 200 events a call. Stock BullMQ's names end in its concurrency,
+which is 1 where it is plain: wired as its documentation begins, with one call after the other.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from bench.steps import Steps
 from bench.tables import as_json, headed, show
 
 SPEED = ("", "events/s", "least–most", "ours ×", "Redis µs", "× floor", "CPU µs", "Redis MB", "MB each")
-LATENCY = ("", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "Redis µs", "CPU µs")
+LATENCY = ("", "events/s", "p50 ms", "p99 ms", "least–most", "p99.9 ms", "Redis µs", "CPU µs")
 FEWEST = 2000
 """Node needs a second or two until its code is compiled; shorter runs would show little else."""
 
@@ -92,8 +92,12 @@ class Plan:
     @property
     def turns(self) -> int:
         """Runs of one case, with those of the floor."""
-        calm = sum(not entry.live for entry in self.entries) * len(self.rates)
-        return self.runs * (len(self.entries) + 1) + calm
+        return self.runs * (len(self.entries) + len(self.calm) + 1)
+
+    @property
+    def calm(self) -> Sequence[tuple[Entry, int]]:
+        """Whose latencies are wanted, and at which rates; those that are to be compared stand together."""
+        return [(entry, rate) for rate in self.rates for entry in self.entries if not entry.live]
 
     def load(self, entry: Entry, case: Case) -> Load:
         events = int(self.events * entry.contestant.share * min(1, SIZE / case.size))
@@ -107,12 +111,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """Of one case: the runs of each entry, what each floor was (µs), and one run at each rate."""
+    """Of one case: the runs of each entry, those at each rate, and what each floor was (µs)."""
 
     case: Case
     runs: dict[Entry, list[Figures]]
+    calm: dict[tuple[Entry, int], list[Figures]]
     floors: list[float] = field(default_factory=list)
-    calm: dict[tuple[Entry, int], Figures] = field(default_factory=dict)
 
     @property
     def floor(self) -> float:
@@ -132,7 +136,7 @@ class Result:
 
 
 async def measured(plan: Plan, case: Case, steps: Steps) -> Result:
-    result = Result(case, {entry: [] for entry in plan.entries})
+    result = Result(case, {entry: [] for entry in plan.entries}, {calm: [] for calm in plan.calm})
 
     async def run(entry: Entry, load: Load) -> Figures:
         return await timed_afresh(plan.server, entry.contestant, load, append_only=case.append_only)
@@ -141,14 +145,13 @@ async def measured(plan: Plan, case: Case, steps: Steps) -> Result:
         for entry, figures in result.runs.items():
             with steps.step(entry.name):
                 figures.append(await run(entry, plan.load(entry, case)))
+        for (entry, rate), figures in result.calm.items():
+            with steps.step(f"{entry.name}, {rate:,} a second"):
+                figures.append(await run(entry, plan.calm_load(rate, case)))
         with steps.step("floor"):
             async with Server(plan.server, append_only=case.append_only) as server:
                 events = plan.load(plan.entries[0], case).events
                 result.floors.append(await floor(server, events=events, size=case.size, services=case.services))
-    for entry in plan.entries:
-        for rate in () if entry.live else plan.rates:
-            with steps.step(f"{entry.name}, {rate:,} a second"):
-                result.calm[entry, rate] = await run(entry, plan.calm_load(rate, case))
     return result
 
 
@@ -170,10 +173,18 @@ def speed(result: Result) -> Iterator[tuple[str, ...]]:
 
 
 def latencies(result: Result) -> Iterator[tuple[str, ...]]:
-    """Rate by rate, so that what is to be compared stands together."""
-    for (entry, _), calm in sorted(result.calm.items(), key=lambda item: item[0][1]):
-        times = (f"{each:.1f}" for each in (calm.p50, calm.p99, calm.p999))
-        yield (entry.name, f"{calm.rate:,.0f}", *times, f"{calm.server_cpu:,.0f}", f"{calm.cpu:,.0f}")
+    for (entry, _), figures in result.calm.items():
+        middle, p99 = median(figures), [one.p99 for one in figures]
+        yield (
+            entry.name,
+            f"{middle.rate:,.0f}",
+            f"{middle.p50:,.1f}",
+            f"{middle.p99:,.1f}",
+            f"{min(p99):,.1f}–{max(p99):,.1f}",
+            f"{middle.p999:,.1f}",
+            f"{middle.server_cpu:,.0f}",
+            f"{middle.cpu:,.0f}",
+        )
 
 
 def figures(plan: Plan, result: Result, entry: Entry) -> dict[str, Any]:
@@ -190,7 +201,7 @@ def figures(plan: Plan, result: Result, entry: Entry) -> dict[str, Any]:
         "concurrency": entry.contestant.concurrency,
         **summary(runs),
         "floor": result.floor,
-        "latencies": {rate: asdict(calm) for (one, rate), calm in result.calm.items() if one == entry},
+        "latencies": {rate: summary(calm) for (one, rate), calm in result.calm.items() if one == entry},
         "runs": [asdict(run) for run in runs],
     }
 

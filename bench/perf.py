@@ -8,7 +8,7 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 __all__ = ["LOOKS", "OWNERS", "counted", "sampled"]
@@ -41,7 +41,8 @@ async def sampled(pids: Collection[int], file: Path) -> AsyncIterator[None]:
     os.close(orders_out)
     os.close(answers_in)
     try:
-        os.write(orders_in, b"enable\n")
+        with suppress(BrokenPipeError):
+            os.write(orders_in, b"enable\n")
         if not await asyncio.to_thread(os.read, answers_out, 16):  # it ended, and its end of the pipe with it
             complaint = (await perf.communicate())[1].decode()
             raise SystemExit(f"perf can't look at processes here; do without it by --no-perf:\n{complaint}")

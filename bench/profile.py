@@ -8,7 +8,8 @@ The processes are those of `make bench`; of several runs the one in the middle i
 them. What the cores idle is the most that any better use of them could gain.
 
 Whose code it is, perf says, which looks 2,000 times a second of processor time. *The program* is Redis with its Lua, or
-the interpreter, Python or Node, with its objects and its garbage collector; C libraries copy and allocate.
+the interpreter, Python or Node, with its objects and its garbage collector; C libraries copy and allocate. Of Node what
+it has compiled is among the others.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Each contender sends the same 400-byte event to every service; sender and servic
 with zod), and every service is one worker process. How each is wired, and why so, stands in its file of bench/peers.
 Each run has a server of its own, over TCP on the loopback. Runs are interleaved; the table has medians with the least
 and the most. CPU is µs an event: that of the server, and that of all other processes. Latencies are from send to
-processor, at 100 events a second, or as many as its sender can send. Slow contenders get fewer events.
+processor, at 100 events a second, or as many as its sender can send, in as many runs. Slow contenders get fewer events.
 """
 
 from __future__ import annotations
@@ -50,8 +50,12 @@ class Plan:
 
     @property
     def turns(self) -> int:
-        """How often each runs: the last turn is for the latencies."""
-        return self.runs + (self.latency_seconds > 0)
+        """How often each runs, those for the latencies among them."""
+        return self.runs + self.calm_runs
+
+    @property
+    def calm_runs(self) -> int:
+        return self.runs if self.latency_seconds else 0
 
     def load(self, contender: Contender, services: Sequence[str]) -> Load:
         events = int(self.events * contender.contestant.share)
@@ -82,14 +86,14 @@ async def contest(plan: Plan, services: Sequence[str], steps: Steps) -> list[Out
     fast = {(contender, plan.load(contender, services)): name for contender, name in names.items()}
     calm = {(contender, plan.calm_load(services)): name for contender, name in names.items()}
     runs = await steps.interleaved(fast, tried, runs=plan.runs)
-    latencies = await steps.interleaved(calm, tried, runs=plan.turns - plan.runs)
+    latencies = await steps.interleaved(calm, tried, runs=plan.calm_runs)
     return [
         Outcome(
             contender=contender,
             load=load,
             durability=plan.machine.durability(contender),
             runs=[one for one in found if one],
-            calm=next(filter(None, latencies[contender, plan.calm_load(services)]), None),
+            calm=[one for one in latencies[contender, plan.calm_load(services)] if one],
             trouble=trouble.get(contender),
         )
         for (contender, load), found in runs.items()

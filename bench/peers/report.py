@@ -31,13 +31,13 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one contender with so many services: its runs, the one for the latencies, and why one is not there."""
+    """Of one contender with so many services: its runs, those for the latencies, and why some are not there."""
 
     contender: Contender
     load: Load
     durability: str
     runs: Sequence[Figures]
-    calm: Figures | None
+    calm: Sequence[Figures]
     trouble: str | None
 
 
@@ -54,7 +54,7 @@ def show(console: Console, title: str, outcomes: Sequence[Outcome]) -> None:
 
 
 def row(outcome: Outcome, ours: float | None) -> tuple[str, ...]:
-    middle, calm = median(outcome.runs), outcome.calm
+    middle, calm = median(outcome.runs), median(outcome.calm) if outcome.calm else None
     return (
         outcome.contender.name,
         f"{middle.rate:,.0f}",
@@ -88,7 +88,7 @@ def recorded(
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
-    calm = outcome.calm
+    calm = median(outcome.calm) if outcome.calm else None
     return {
         "name": outcome.contender.name,
         "ours": outcome.contender == OURS,
