@@ -22,7 +22,6 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from statistics import median
 from typing import Any
 
@@ -30,6 +29,7 @@ import redis.asyncio
 import uvloop
 
 from bench.options import asked, parser
+from bench.order import an_order
 from bench.process import megabytes, until_terminated
 from bench.server import Server, machine
 from bench.tables import headed, show
@@ -40,7 +40,6 @@ from hippo_messenger import (
     HippoMessenger,
     HippoService,
     HippoWorker,
-    OrderSuccess,
     Settings,
 )
 from hippo_messenger.queues.layout import Layout
@@ -149,6 +148,8 @@ async def turn(role: str, place: Place, *, events: int) -> Passed:
             before, began, spent = await watcher.llen(key), time.monotonic(), await processor_seconds(watcher)
             await left(watcher, key, waiting - events)
             taken, seconds = before - await watcher.llen(key), time.monotonic() - began
+            if not taken:
+                raise SystemExit(f"a turn of {events:,} events was over before one could look; give --measured more")
             return Passed(taken, seconds, await processor_seconds(watcher) - spent)
 
 
@@ -179,8 +180,7 @@ async def running(role: str, place: Place) -> AsyncIterator[Process]:
 
 
 async def send(place: Place, count: int, size: int) -> None:
-    order = OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com")
-    order = order.model_copy(update={"order_id": "O" * max(size - 250, 8)})
+    order = an_order(order_id="O" * max(size - 250, 8))
     sender = HippoMessenger(service_name=HippoService.ORDER, redis_connection=place.url, settings=place.settings)
     async with sender as messenger:
         for first in range(0, count, 1000):

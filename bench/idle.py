@@ -15,7 +15,6 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from decimal import Decimal
 
 import redis.asyncio
 import uvloop
@@ -23,13 +22,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.options import asked, parser
+from bench.order import an_order
 from bench.process import megabytes, processor_seconds, until_terminated
 from bench.server import Server, machine
 from bench.tables import headed
-from hippo_messenger import HippoBroker, HippoJob, HippoMessenger, HippoService, HippoWorker, OrderSuccess
+from hippo_messenger import HippoBroker, HippoJob, HippoMessenger, HippoService, HippoWorker
 from hippo_messenger.catalogue.model import EventData
-
-ORDER = OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com")
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ async def worker(url: str) -> None:
 
 async def sender(url: str) -> None:
     async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=url) as messenger:
-        await messenger.send(ORDER)
+        await messenger.send(an_order())
         await idle()
 
 

@@ -15,18 +15,17 @@ import statistics
 import sys
 import time
 from asyncio.subprocess import DEVNULL
-from decimal import Decimal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.options import asked, parser
+from bench.order import an_order
 from bench.server import Server, machine
 from bench.tables import headed
-from hippo_messenger import HippoEvent, HippoMessenger, HippoService, OrderSuccess, Settings
+from hippo_messenger import HippoEvent, HippoMessenger, HippoService, Settings
 
 SETTINGS = Settings(prefix="{bench}")
-ORDER = OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com")
 
 
 async def timed(server: Server, *, waiting: int) -> float:
@@ -44,7 +43,7 @@ async def timed(server: Server, *, waiting: int) -> float:
             if waiting:
                 await hippo("pause", "broker", environment=environment)
                 for first in range(0, waiting, 1000):
-                    await order.send_many([ORDER] * min(1000, waiting - first))
+                    await order.send_many([an_order()] * min(1000, waiting - first))
                 await hippo("resume", "broker", environment=environment)
             async with messenger(HippoService.SHIPPING, server) as shipping:
                 began = time.monotonic()

@@ -14,14 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import redis.asyncio
 
 from bench.options import asked, parser
+from bench.order import an_order
 from bench.server import Server, machine
 from bench.tables import headed, show
-from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 from hippo_messenger.catalogue.model import to_wire
 from hippo_messenger.envelope import encode, new_event_id
 from hippo_messenger.observer import Observer
@@ -63,7 +62,7 @@ class Bus:
         self._version = 1
 
     async def publish(self, number: int) -> None:
-        data = to_wire(OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com"))
+        data = to_wire(an_order())
         data = data[:-1] + b',"filler":"' + b"x" * (400 - len(data)) + b'"}'
         for first in range(0, number, PUBLISHED):
             ids = [new_event_id() for _ in range(first, min(first + PUBLISHED, number))]

@@ -24,7 +24,6 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,11 @@ from unittest.mock import patch
 
 from bench.contest import ALL_SERVICES, Contestant, Load, percentile, timed_afresh
 from bench.options import asked, parser
+from bench.order import an_order
 from bench.part import Tally
 from bench.process import run_to_end
 from bench.server import machine
 from bench.tables import headed, show
-from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 from hippo_messenger.catalogue.model import to_wire
 from hippo_messenger.envelope import encode, new_event_id
 from hippo_messenger.queues.call import Argument, Caller
@@ -118,7 +117,7 @@ def encoding(*, pause: float, times: int = 300) -> float:
         if pause:
             time.sleep(pause)
         began = time.perf_counter()
-        data = to_wire(OrderSuccess(order_id="O-000123", total=Decimal("61.30"), email="c-00042@example.com"))
+        data = to_wire(an_order())
         encode(event_id=new_event_id(), source="order", event_type="ORDER_SUCCESS", data=data)
         return time.perf_counter() - began
 
