@@ -23,6 +23,7 @@ from hippo_messenger.queues.script import load_script
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import CrashPoint, Proxy, System, advance, eventually
+from tests.conftest import StartServer
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 HOUR = 3600.0
@@ -66,6 +67,50 @@ async def test_a_system_leaves_no_key_behind(hippo_redis_url: str, hippo_setting
             await with_desk(system, Desk())
             assert [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
         assert not [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
+
+
+async def keys_of(url: str, prefix: str) -> list[bytes]:
+    async with redis.asyncio.Redis.from_url(url) as client:
+        return [key async for key in client.scan_iter(f"{prefix}:*")]
+
+
+@pytest.mark.parametrize("form", ["{}/3", "{}?db=3", "{}/3?password=a%2Fsecret"])
+async def test_a_system_keeps_to_the_database_of_its_url(
+    start_server: StartServer, hippo_settings: Settings, form: str
+) -> None:
+    """Guards against proxies that lead to database 0, where nobody removes the keys."""
+    options = ("--requirepass", "a/secret") if "password" in form else ()
+    server = start_server(*options).removesuffix("/0")
+    url = form.format(server)
+    other = url.replace("/3", "/0").replace("db=3", "db=0")
+    async with System(url, settings=hippo_settings) as system:
+        desk = Desk()
+        await with_desk(system, desk)
+        shop = await system.messenger(HippoService.ORDER)
+        await desk.saw(await shop.send(ORDER))
+        assert await keys_of(url, hippo_settings.prefix)
+        assert not await keys_of(other, hippo_settings.prefix)
+    assert not await keys_of(url, hippo_settings.prefix)
+    assert not await keys_of(other, hippo_settings.prefix)
+
+
+async def test_a_system_logs_in_as_its_url_does(start_server: StartServer, hippo_settings: Settings) -> None:
+    url = start_server("--requirepass", "a/secret").replace("redis://", "redis://default:a%2Fsecret@")
+    async with System(url, settings=hippo_settings) as system:
+        await with_desk(system, Desk())
+    assert not await keys_of(url, hippo_settings.prefix)
+
+
+@pytest.mark.parametrize(
+    "url", ["rediss://:Zk3@host", "redis+sentinel://:Zk3@host/primary", "redis+cluster://:Zk3@host", "embedded"]
+)
+async def test_what_no_proxy_can_stand_before_is_refused(url: str, hippo_settings: Settings) -> None:
+    async def broken() -> None:
+        await System(url, settings=hippo_settings).broker()
+
+    with pytest.raises(ConfigurationError, match=r"expected .* got (redi|.embedded)") as caught:
+        await broken()
+    assert "Zk3" not in str(caught.value)
 
 
 async def test_time_travel_brings_a_delay_nearer(hippo: System) -> None:
