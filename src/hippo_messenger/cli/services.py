@@ -53,7 +53,7 @@ def _compare(found: Sequence[Standing], known: set[str]) -> None:
             print(f"{what}: {', '.join(sorted(names))}")
 
 
-async def standings(redis: str | None, settings: Settings, *, also: Iterable[str] = ()) -> list[Standing]:
+async def standings(redis: str | None, settings: Settings, *, also: Iterable[str] | None = None) -> list[Standing]:
     """How every queue stands, the broker's first; see `Overview.standings`."""
     async with opened(redis, settings) as connection:
         return await Overview(connection, Layout(settings.prefix)).standings(also=also)
