@@ -17,7 +17,7 @@ import redis.asyncio
 from hippo_messenger import queues
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
-from hippo_messenger.errors import ConfigurationError, PossiblySentError, QueueCorruptedError
+from hippo_messenger.errors import ConfigurationError, PossiblySentError, QueueCorruptedError, RedisCommandError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.queues.script import load_script
 from hippo_messenger.retry import RetryPolicy
@@ -67,6 +67,53 @@ async def test_a_system_leaves_no_key_behind(hippo_redis_url: str, hippo_setting
             await with_desk(system, Desk())
             assert [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
         assert not [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
+
+
+async def test_a_system_removes_its_own_keys_only_whatever_its_prefix_is(
+    hippo_redis_url: str, hippo_settings: Settings
+) -> None:
+    """Guards against a prefix that SCAN takes for a pattern: this one would be c-7, and not itself."""
+    settings = hippo_settings.model_copy(update={"prefix": "[ci]-7*?\\"})
+    others = ["c-7*?\\:key", "c-7xx\\:key", "i-7:key"]
+    async with redis.asyncio.Redis.from_url(hippo_redis_url) as client:
+        await client.mset(dict.fromkeys(others, "of others"))
+        async with System(hippo_redis_url, settings=settings) as system:
+            await with_desk(system, Desk())
+        assert not [key async for key in client.scan_iter() if key.startswith(settings.prefix.encode())]
+        assert await client.delete(*others) == 3
+
+
+async def test_a_system_whose_close_is_cut_short_removes_its_keys_all_the_same(
+    hippo_redis_url: str, hippo_settings: Settings
+) -> None:
+    system = System(hippo_redis_url, settings=hippo_settings)
+    await with_desk(system, Desk())
+    newest = await system.messenger(HippoService.BILLING, HippoEvent.ORDER_SUCCESS)
+    closing = asyncio.create_task(system.close())
+    await asyncio.sleep(0)  # now it waits for the end of the messenger's presence
+
+    closing.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert not await keys_of(hippo_redis_url, hippo_settings.prefix)
+    await newest.close()
+
+
+async def test_a_system_that_cannot_remove_its_keys_says_so_and_hangs_up(
+    start_server: StartServer, hippo_settings: Settings
+) -> None:
+    url = start_server("--rename-command", "UNLINK", "")
+    async with redis.asyncio.Redis.from_url(url) as client:
+        system = System(url, settings=hippo_settings)
+        await with_desk(system, Desk())
+        with pytest.raises(RedisCommandError, match=r"(?i)unknown command"):
+            await system.close()
+
+        async def alone() -> None:
+            assert len(await client.client_list()) == 1
+
+        await eventually(alone)
 
 
 async def keys_of(url: str, prefix: str) -> list[bytes]:
