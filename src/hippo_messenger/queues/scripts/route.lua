@@ -11,8 +11,8 @@
   Result  {'ok', what include/take.lua returns, for each event: 'routed', 'duplicate', 'lost' or 'gone', parked copies: service, event id, reason}
           or {'stale', version} or a refusal (include/queue.lua)
   Atomic  each event: all its copies and the end of its job, or none of it. A service queue that can't be written
-          gets its copies parked as failed jobs of the broker that name it; it harms no other. No job that stands there
-          is written over.
+          gets its copies parked as failed jobs of the broker that name it; it harms no other. What stands is
+          not written over, but for a copy that has completed longer ago than the window.
   Repeat  does no harm: an event that the lost call routed is no longer held by its token.
 ]]
 --@include queue
@@ -20,14 +20,17 @@
 --@include take
 --@include unique
 --@include family
+--@include remove
 --@include finish
 --@include metrics
 --@include window
+--@include known
 
 local BLOCK = 14
 local broker, version_key, window_base = queue_at(1), KEYS[BLOCK + 1], KEYS[BLOCK + 2]
 local keep = {age = tonumber(ARGV[11]), count = tonumber(ARGV[12])}
 local stream, now = ARGV[2] == '1', clock()
+local before = now - tonumber(ARGV[10])
 
 local cursor = 12
 local function argument()
@@ -184,14 +187,12 @@ local function is_all_new()
 end
 local all_are_new = is_all_new()
 
--- Why this copy can't be written, or nil; 'known' is no fault.
+-- Why this copy can't be written, or nil; 'known' and 'past' are no faults.
 local function obstacle(service, key, event)
   if service.misfit then return service.misfit end
   if all_are_new then return nil end
-  local held = rcall('TYPE', key).ok
-  if held == 'none' then return nil end
-  if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
-  return is_same_event(key, event.found[DATA]) and 'known' or key .. ' holds an event of another service with the same id'
+  local found = standing(service.queue, event.event_id, key, event.found[DATA], before)
+  return found == 'taken' and key .. ' holds an event of another service with the same id' or found
 end
 
 local function with_members(opts, extra)
@@ -236,6 +237,10 @@ local function deliver(event)
     local service, key = routes[at], keys[at]
     local reason = obstacle(service, key, event)
     service.touched = true
+    if reason == 'past' then
+      forget(service.queue, event.event_id)
+      reason = nil
+    end
     if not reason then
       service.added = service.added + 1
       local opts = with_members(service.opts, extra)

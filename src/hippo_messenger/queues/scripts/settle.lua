@@ -18,6 +18,7 @@
 --@include take
 --@include unique
 --@include family
+--@include remove
 --@include finish
 --@include metrics
 
