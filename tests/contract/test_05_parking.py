@@ -7,10 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.redrive import RedrivePlan
+from hippo_messenger.queues.registry import Registry
+from hippo_messenger.registration import Maker, Registration
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.contract.letters import ALL, redriving
+from tests.contract.letters import ALL, connection, redriving
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 EVENT_ID = "an-event-that-is-parked"
@@ -80,3 +84,30 @@ async def test_two_events_with_one_id_are_parked_side_by_side(bus: Bus) -> None:
     letter = await failed_again(bus, 1)
     assert (letter["id"], letter["data"]["source"]) == (second["id"], "billing")
     assert "an event of another service with the same id" in letter["failedReason"]
+
+
+async def test_a_copy_for_a_service_that_is_gone_fails_again_and_for_one_that_is_back_is_delivered(bus: Bus) -> None:
+    """One that was idle meanwhile went by what it remembered: a copy completed though nobody got it, or was refused."""
+    broken = await parking(bus)
+    await bus.listener(HippoService.BILLING)  # so that the registry is never empty
+    await bus.messenger(HippoService.ORDER).send(ORDER, event_id=EVENT_ID)
+    await bus.settled("broker", failed=1)
+    await bus.redis.delete(broken)
+    line = connection(bus, None)
+    registry = Registry(line, bus.layout, caller=Caller(line, observer=Observer()))
+    await registry.remove("account", events_stream=True)
+
+    await redriving(bus, "broker").run(RedrivePlan(ALL))
+
+    letter = await failed_again(bus, 1)
+    assert letter["id"] == PARKED_ID
+    assert letter["failedReason"].startswith("UnknownServiceError: ")
+    assert "'account'" in letter["failedReason"]
+    assert await bus.counts("account") == {}
+    back = Registration(service="account", listens_to=frozenset())
+    await registry.write(back, number=1000, maker=Maker(instance="one", host="elsewhere"))
+
+    await redriving(bus, "broker").run(RedrivePlan(ALL))
+
+    await bus.settled("account", wait=1)
+    await bus.settled("broker")
