@@ -100,8 +100,7 @@ class Publisher:
         waiting = [self._enqueue(publication) for publication in publications]
         if not waiting:
             return []
-        batches = -(-len(waiting) // self._settings.send_batch)
-        limit = self._settings.call_timeout * batches
+        limit = self._settings.call_timeout * self._most_batches([pending.publication for pending in waiting])
         try:
             async with asyncio.timeout(limit):
                 for pending in waiting:
@@ -187,6 +186,11 @@ class Publisher:
                 batch.append(pending)
                 size += len(pending.publication.data)
         return batch
+
+    def _most_batches(self, publications: Sequence[Publication]) -> int:
+        """Into how many batches these go at most: one ends when it is full, by number or by bytes."""
+        size = sum([len(publication.data) for publication in publications])
+        return -(-len(publications) // self._settings.send_batch) + size // self._settings.send_batch_bytes
 
     async def _publish(self, batch: Sequence[_Pending]) -> None:
         def depart() -> None:
