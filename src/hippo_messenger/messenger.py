@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self, overload
 from uuid import uuid4
@@ -266,7 +267,7 @@ class HippoMessenger:
                 copy_options=self._copy_options(wanted=notify_self),
             )
             if expires is not None:
-                publication = await self._expiring(publication, expires)
+                publication = self._expiring(publication, expires, now=await self._now([publication]))
         except EventError as error:
             await self._record_rejection(data, event_type, error, notify_self=notify_self)
             raise
@@ -294,17 +295,20 @@ class HippoMessenger:
         """
         copy_options = self._copy_options(wanted=notify_self)
         publications = []
-        for place, event in enumerate(events):
-            try:
+        place = 0
+        try:
+            for place, event in enumerate(events):  # noqa: B007 - of the one that is refused
                 publications.append(
                     self._writer.write(event, delay=delay, priority=priority, copy_options=copy_options)
                 )
-            except EventError as error:
-                await self._record_rejection(event, None, error, notify_self=notify_self)
-                error.add_note(f"event {place} of {len(events)}; none of them was sent")
-                raise
-        if expires is not None:
-            publications = [await self._expiring(publication, expires) for publication in publications]
+            if expires is not None and publications:
+                now = await self._now(publications)
+                for place, publication in enumerate(publications):
+                    publications[place] = self._expiring(publication, expires, now=now)
+        except EventError as error:
+            await self._record_rejection(events[place], None, error, notify_self=notify_self)
+            error.add_note(f"event {place} of {len(events)}; none of them was sent")
+            raise
         sent = await self._publisher.publish_many(publications)
         for publication in publications:
             self._observer.sent(publication.name, origin=self._service)
@@ -361,12 +365,16 @@ class HippoMessenger:
         """The options of the direct copy of an event; empty for none."""
         return self._registration().job_options if wanted else ""
 
-    async def _expiring(self, publication: Publication, expires: Expiry) -> Publication:
-        """An event that was checked, with the time when it expires; without Redis nobody knows which time that is."""
+    async def _now(self, asked_for: Iterable[Publication]) -> datetime:
+        """Redis' time, for events that expire; without Redis nobody knows it, and none of them is sent."""
         try:
-            now = await self._clock.now(patience=self._settings.call_timeout)
+            return await self._clock.now(patience=self._settings.call_timeout)
         except RedisError as error:
-            raise NotSentError(f"not sent: {error}", event_ids=(publication.event_id,)) from error
+            ids = [publication.event_id for publication in asked_for]
+            raise NotSentError(f"not sent: {error}", event_ids=ids) from error
+
+    def _expiring(self, publication: Publication, expires: Expiry, *, now: datetime) -> Publication:
+        """An event that was checked, with the time when it expires."""
         expiry = expiry_time(expires, now=now, delay=publication.delay / 1000)
         return self._writer.with_expiry(publication, expiry)
 
