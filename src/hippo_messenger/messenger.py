@@ -15,6 +15,7 @@ from hippo_messenger.backlog import BacklogLimit
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.model import EventData, EventType, Service
 from hippo_messenger.errors import (
+    ConfigurationError,
     EventError,
     InvalidRegistrationError,
     NotSentError,
@@ -280,6 +281,7 @@ class HippoMessenger:
         events: Sequence[EventData],
         *,
         notify_self: bool = False,
+        event_ids: Sequence[str] | None = None,
         delay: float = 0,
         priority: int = 0,
         expires: Expiry | None = None,
@@ -288,18 +290,30 @@ class HippoMessenger:
 
         All are checked before any is sent.
 
+        Args:
+            events: Event-data models.
+            notify_self: As for `send`, for each.
+            event_ids: One for each event, in the same order; sending again under the same ids delivers once.
+            delay: As for `send`, for each.
+            priority: As for `send`, for each.
+            expires: As for `send`, for each.
+
         Raises:
             EventError: One of them is wrong; none was sent.
+            ConfigurationError: `event_ids` are not as many as the events, or one stands there twice; none was sent.
             NotSentError: Redis does not have those that `event_ids` names; it has the others.
             PossiblySentError: Redis may or may not have those that `event_ids` names.
         """
+        ids = [None] * len(events) if event_ids is None else _one_for_each(event_ids, events)
         copy_options = self._copy_options(wanted=notify_self)
         publications = []
         place = 0
         try:
-            for place, event in enumerate(events):  # noqa: B007 - of the one that is refused
+            for place, (event, event_id) in enumerate(zip(events, ids, strict=True)):  # noqa: B007 - for the error
                 publications.append(
-                    self._writer.write(event, delay=delay, priority=priority, copy_options=copy_options)
+                    self._writer.write(
+                        event, event_id=event_id, delay=delay, priority=priority, copy_options=copy_options
+                    )
                 )
             if expires is not None and publications:
                 now = await self._now(publications)
@@ -401,3 +415,14 @@ class HippoMessenger:
             )
         except Exception as cause:
             log.warning("a rejected %s could not be recorded: %s", kind, cause)
+
+
+def _one_for_each(event_ids: Sequence[str], events: Sequence[EventData]) -> Sequence[str]:
+    """The ids, if each event has one of its own."""
+    if len(event_ids) != len(events):
+        raise ConfigurationError(f"expected an event id for each of {len(events)} events, got {len(event_ids)}")
+    if len(set(event_ids)) != len(event_ids):
+        raise ConfigurationError(
+            "expected another event id for each event, got one twice: of two events under one id only one is delivered"
+        )
+    return event_ids
