@@ -56,7 +56,7 @@ class Connection:
         self._waiting: list[WaitingLine] = []
         self._answers = True
         self._bullmq: Client | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
 
     @classmethod
     def of(
@@ -150,6 +150,9 @@ class Connection:
 
     async def close(self) -> None:
         """Hang up; may be called again, and a later call opens anew."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         commands, waiting, client, server = self._commands, self._waiting, self._bullmq, self._server
         self._commands, self._waiting, self._bullmq, self._server = None, [], None, None
         self._answers = True
@@ -184,15 +187,29 @@ class Connection:
         return reply
 
     async def _opened(self) -> Line:
-        if self._commands is not None:
-            return self._commands
-        async with self._opening:
-            if self._commands is None:
-                if self._endpoint is None:
-                    self._server = await EmbeddedServer.shared().start()
-                    self._endpoint = endpoint_of_url(self._server.url)
-                self._commands = await self._checked(self._endpoint)
-            return self._commands
+        """The line for commands. Whoever comes while it is opened shares that attempt: one alone may take seconds."""
+        while self._commands is None:
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open(), name="hippo-connection")
+                self._opening.add_done_callback(self._has_ended)
+            opening = self._opening
+            await asyncio.wait([opening])  # who is cancelled here doesn't take it from the others
+            if not opening.cancelled() and (error := opening.exception()) is not None:
+                if not isinstance(error, RedisError):
+                    raise error
+                raise _with_place(error, self.description) from error.__cause__
+        return self._commands
+
+    async def _open(self) -> None:
+        if self._endpoint is None:
+            self._server = await EmbeddedServer.shared().start()
+            self._endpoint = endpoint_of_url(self._server.url)
+        self._commands = await self._checked(self._endpoint)
+
+    def _has_ended(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # those who wait for it may have given up: then it is no news
 
     async def _checked(self, endpoint: Endpoint) -> Line:
         line = endpoint.line(client_name=None)
@@ -201,9 +218,6 @@ class Connection:
             _check_server(facts, where=endpoint.description, allow_eviction=self._settings.allow_eviction)
         except RedisPermissionError:
             log.warning("%s lets nobody ask which version it is (INFO): it goes unchecked", endpoint.description)
-        except RedisError as error:
-            await line.close()
-            raise _with_place(error, endpoint.description) from error.__cause__
         except BaseException:
             await line.close()
             raise
@@ -299,6 +313,7 @@ def _check_server(facts: Mapping[str, str], *, where: str, allow_eviction: bool)
 
 
 def _with_place(error: RedisError, where: str) -> RedisError:
+    """An error of its own for each who hears of it."""
     placed = type(error)(f"{where}: {error}")
     placed.maybe_executed = False
     return placed
