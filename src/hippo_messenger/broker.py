@@ -136,7 +136,7 @@ class HippoBroker:
             await self._registrar.load()
             await self._queue.show_up()
         except BaseException:
-            await self._connection.close()
+            await self._connection.hang_up()
             raise
         supervision = self._supervision
         self._pulse.beat()

@@ -49,7 +49,7 @@ class HippoMessenger:
     """One service's way to send events and to say which events it wants.
 
     Nothing touches Redis before the first `register` or `send`. It belongs to one event loop, and closes only what it
-    opened: a client that was handed in stays open.
+    opened: a client that was handed in stays open. Once it is closed, what needs Redis raises `MessengerClosedError`.
     """
 
     def __init__(
@@ -329,8 +329,8 @@ class HippoMessenger:
         return sent
 
     async def close(self) -> None:
-        """Finish what is being sent, and close what this messenger opened; may be called again."""
-        await self._presence.stop()
+        """Finish what is being sent, and close what this messenger opened for good; may be called again."""
+        await self._presence.close()
         await self._publisher.close()
         await self._connection.close()
 

@@ -21,6 +21,7 @@ from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.errors import (
     ConfigurationError,
     ConnectionNotConfiguredError,
+    MessengerClosedError,
     NotSentError,
     RedisAuthenticationError,
     RedisError,
@@ -430,3 +431,32 @@ async def test_closing_closes_every_connection_that_was_opened(redis_server: str
 
     await eventually(gone)
     await watcher.aclose()
+
+
+async def test_a_closed_connection_stays_closed_and_one_that_was_hung_up_opens_anew(redis_server: str) -> None:
+    connection = Connection.of(redis_server, settings=Settings())
+    await connection.open()
+    await connection.hang_up()
+    assert await connection.execute("PING") == b"PONG"
+
+    await connection.close()
+
+    with pytest.raises(MessengerClosedError, match="make a new one"):
+        await connection.open()
+    with pytest.raises(MessengerClosedError):
+        await connection.execute("PING")
+    with pytest.raises(MessengerClosedError):
+        await connection.waiting_line(client_name="waits")
+    with pytest.raises(MessengerClosedError):
+        connection.bullmq_client()
+
+
+async def test_a_connection_that_is_closed_while_it_opens_stays_closed(redis_server: str) -> None:
+    connection = Connection.of(redis_server, settings=Settings())
+    opening = asyncio.create_task(connection.open())
+    await asyncio.sleep(0)
+
+    await connection.close()
+
+    with pytest.raises(MessengerClosedError):
+        await opening

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -19,12 +20,18 @@ from hippo_messenger.catalogue.golden_hippo import (
 )
 from hippo_messenger.errors import (
     ConfigurationError,
+    EventValidationError,
     MessengerClosedError,
+    RedisUnavailableError,
     UnknownEventTypeError,
     UnknownServiceError,
 )
+from hippo_messenger.limits import WorkLimits
 from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.settings import Settings
+from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
+from tests.conftest import StartServer
 from tests.contract.bus import Bus
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
@@ -55,6 +62,88 @@ async def test_a_closed_messenger_says_so_and_closing_again_does_nothing(bus: Bu
         await messenger.send(ORDER)
     with pytest.raises(MessengerClosedError):
         await messenger.register()
+
+
+@pytest.fixture
+async def own_bus(start_server: StartServer, settings: Settings) -> AsyncIterator[Bus]:
+    """On a server that has no other clients."""
+    bus = Bus(start_server(), settings)
+    yield bus
+    await bus.close()
+
+
+async def has_left_nothing(bus: Bus) -> None:
+    """Whether no connection is left but that of the bus, nor a task of ours."""
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("hippo-")] == []
+    assert len(await bus.redis.client_list()) == 1
+
+
+async def test_a_messenger_that_is_closed_while_it_registers_leaves_nothing_behind(own_bus: Bus) -> None:
+    """Guards against a presence that began after the end, and opened a connection of its own, for ever."""
+    messenger = own_bus.messenger(HippoService.ORDER)
+    registering = asyncio.create_task(messenger.register())
+    await asyncio.sleep(0)
+
+    await messenger.close()
+
+    await asyncio.wait([registering])
+    assert await own_bus.count("broker", "wait") == 1
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+async def test_who_waits_for_its_route_hears_that_the_messenger_was_closed(own_bus: Bus) -> None:
+    messenger = own_bus.messenger(HippoService.ORDER)
+    registering = asyncio.create_task(messenger.register(wait=True))
+
+    async def is_queued() -> None:
+        assert await own_bus.count("broker", "wait") == 1
+
+    await eventually(is_queued)
+    await messenger.close()
+
+    with pytest.raises((MessengerClosedError, RedisUnavailableError)):
+        await registering
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda messenger: messenger.send(event_type=HippoEvent.ORDER_SUCCESS, data={}), EventValidationError),
+        (lambda messenger: messenger.send(ORDER, expires=60), MessengerClosedError),
+        (lambda messenger: messenger.send_many([ORDER], expires=60), MessengerClosedError),
+        (lambda messenger: messenger.unregister(), MessengerClosedError),
+        (lambda messenger: messenger.set_work_limits(WorkLimits(concurrency=1)), MessengerClosedError),
+        (lambda messenger: messenger.connection.open(), MessengerClosedError),
+    ],
+)
+async def test_nothing_opens_the_connection_of_a_closed_messenger(
+    own_bus: Bus, call: Callable[[HippoMessenger], Awaitable[object]], error: type[Exception]
+) -> None:
+    messenger = own_bus.messenger(HippoService.ORDER)
+    await messenger.send(ORDER)
+    await messenger.close()
+
+    with pytest.raises(error):
+        await call(messenger)
+
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+async def test_a_worker_whose_messenger_is_closed_under_it_ends_and_says_why(
+    own_bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    messenger = own_bus.messenger(HippoService.ORDER)
+    worker = await own_bus.worker(messenger, print)
+    await messenger.close()
+
+    async def has_ended() -> None:
+        assert "was closed" in worker.health.reason
+
+    await eventually(has_ended)
+    await worker.stop()
+    assert "stopped for good" in caplog.text
+    await eventually(lambda: has_left_nothing(own_bus))
 
 
 async def test_a_worker_and_a_broker_start_once(bus: Bus) -> None:

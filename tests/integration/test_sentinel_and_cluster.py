@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import Sentinel
 
 from hippo_messenger.broker import HippoBroker
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.errors import RedisUnavailableError
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.dead_letters import DeadLetters, Selection
@@ -137,6 +138,28 @@ async def test_dead_letters_are_redriven_discarded_and_put_back_on_a_cluster(clu
         assert (progress.state, progress.redriven) == ("done", 1)
         assert await letters.count() == 0
         assert await connection.execute("LRANGE", f"{prefix}:account:wait", 0, -1) == [b"old-2", b"old-0"]
+
+
+async def test_a_closed_line_to_a_cluster_is_not_connected_again_by_who_waits_at_it(cluster: str, prefix: str) -> None:
+    watcher = redis.asyncio.Redis.from_url(cluster.replace("redis+cluster", "redis"))
+    await watcher.ping()
+    before = len(await watcher.client_list())
+    async with connected(cluster) as connection:
+        await connection.open()
+        calls = [asyncio.create_task(connection.execute("BLPOP", f"{prefix}:nothing", 0)) for _ in range(3)]
+
+        async def one_waits() -> None:
+            assert any("b" in client["flags"] for client in await watcher.client_list())
+
+        await eventually(one_waits)
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(end, RedisUnavailableError) for end in ends)
+
+    async def all_are_gone() -> None:
+        assert len(await watcher.client_list()) == before
+
+    await eventually(all_are_gone)
+    await watcher.aclose()
 
 
 async def started(*words: str) -> Process:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis, RedisCluster
 from hippo_messenger.errors import (
     ConfigurationError,
     ConnectionNotConfiguredError,
+    MessengerClosedError,
     QueueCorruptedError,
     RedisCommandError,
     RedisError,
@@ -45,7 +46,10 @@ _CHECK_TIME = 4.0
 
 
 class Connection:
-    """Belongs to one event loop, and closes what it opened; a caller's client stays as it is."""
+    """Belongs to one event loop, and closes what it opened; a caller's client stays as it is.
+
+    Once it is closed every call raises `MessengerClosedError`.
+    """
 
     def __init__(self, endpoint: Endpoint | None, *, settings: Settings) -> None:
         """Take an endpoint; None is the embedded server, which is started when the connection is opened."""
@@ -57,6 +61,7 @@ class Connection:
         self._answers = True
         self._bullmq: Client | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @classmethod
     def of(
@@ -144,12 +149,18 @@ class Connection:
 
     def bullmq_client(self) -> Client:
         """A client for the `bullmq` package; it is closed with this connection."""
+        self._check_not_closed()
         if self._bullmq is None:
             self._bullmq = self._required().client(reply_timeout=self._settings.call_timeout)
         return self._bullmq
 
     async def close(self) -> None:
-        """Hang up; may be called again, and a later call opens anew."""
+        """Hang up for good; may be called again."""
+        self._is_closed = True
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Close what is open; may be called again, and a later call opens anew."""
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
@@ -189,6 +200,7 @@ class Connection:
     async def _opened(self) -> Line:
         """The line for commands. Whoever comes while it is opened shares that attempt: one alone may take seconds."""
         while self._commands is None:
+            self._check_not_closed()
             if self._opening is None:
                 self._opening = asyncio.create_task(self._open(), name="hippo-connection")
                 self._opening.add_done_callback(self._has_ended)
@@ -222,6 +234,12 @@ class Connection:
             await line.close()
             raise
         return line
+
+    def _check_not_closed(self) -> None:
+        if self._is_closed:
+            raise MessengerClosedError(
+                "expected an open connection, got that of a messenger or broker that was closed; make a new one"
+            )
 
     def _forget(self, line: WaitingLine) -> None:
         if line in self._waiting:

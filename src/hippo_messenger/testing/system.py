@@ -168,7 +168,7 @@ class System:
             proxy.refuse(on=False)
         await self._stack.aclose()
         await self._remove_keys()
-        await self._connection.close()
+        await self._connection.hang_up()
 
     async def __aenter__(self) -> Self:
         return self
