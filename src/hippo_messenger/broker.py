@@ -170,13 +170,16 @@ class HippoBroker:
         self._stopping = True
         if self._idle is not None:
             self._idle.reschedule(asyncio.get_running_loop().time())
-        if self._tasks:
-            tasks, self._tasks = self._tasks, []
-            await asyncio.wait(tasks[:1], timeout=_STOP_TIME)
-            for task in tasks:
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks[:1], timeout=_STOP_TIME)
+        finally:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await self._connection.close()
+            try:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:
+                await self._connection.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

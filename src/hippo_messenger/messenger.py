@@ -329,10 +329,15 @@ class HippoMessenger:
         return sent
 
     async def close(self) -> None:
-        """Finish what is being sent, and close what this messenger opened for good; may be called again."""
-        await self._presence.close()
-        await self._publisher.close()
-        await self._connection.close()
+        """Finish what is being sent, and close what this messenger opened for good; may be called again.
+
+        Where it is cancelled it hangs up at once: what is still being sent then raises.
+        """
+        try:
+            await self._presence.close()
+            await self._publisher.close()
+        finally:
+            await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self

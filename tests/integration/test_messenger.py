@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +25,8 @@ from hippo_messenger.errors import (
     ConfigurationError,
     EventValidationError,
     MessengerClosedError,
+    NotSentError,
+    PossiblySentError,
     RedisUnavailableError,
     UnknownEventTypeError,
     UnknownServiceError,
@@ -126,6 +131,63 @@ async def test_nothing_opens_the_connection_of_a_closed_messenger(
 
     with pytest.raises(error):
         await call(messenger)
+
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A server that says nothing meanwhile."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+async def server_of(bus: Bus) -> int:
+    return int((await bus.redis.info("server"))["process_id"])
+
+
+async def some_turns() -> None:
+    """Let everybody come to where they wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def cancelled(closing: Coroutine[object, object, None]) -> None:
+    task = asyncio.create_task(closing)
+    await some_turns()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_close_that_is_cancelled_hangs_up_and_can_be_called_again(own_bus: Bus) -> None:
+    """Guards against a cancellation that ended the sends, and that the next close heard of in place of closing."""
+    messenger = own_bus.messenger(HippoService.ORDER)
+    await messenger.register()
+    with stopped(await server_of(own_bus)):
+        out = asyncio.create_task(messenger.send(ORDER, event_id="an-id-of-the-caller-1"))
+        await some_turns()
+        gathering = asyncio.create_task(messenger.send(ORDER, event_id="an-id-of-the-caller-2"))
+        await cancelled(messenger.close())
+
+        with pytest.raises(PossiblySentError, match="same event_id"):
+            await out
+        with pytest.raises(NotSentError):
+            await gathering
+        await messenger.close()
+
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+async def test_a_stop_of_a_broker_that_is_cancelled_can_be_completed(own_bus: Bus) -> None:
+    """Guards against loops that nobody ended any more: they opened the connection again, and ran for ever."""
+    broker = await own_bus.broker()
+    with stopped(await server_of(own_bus)):
+        await cancelled(broker.stop())
+        await broker.stop()
 
     await eventually(lambda: has_left_nothing(own_bus))
 
