@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from examples.own_catalogue import CATALOGUE, CardIssued, ShopEvent, ShopService
+from hippo_messenger.broker import HippoBroker
 from hippo_messenger.catalogue.golden_hippo import (
     AccountRegistered,
     HippoEvent,
@@ -27,6 +28,7 @@ from hippo_messenger.errors import (
     MessengerClosedError,
     NotSentError,
     PossiblySentError,
+    RedisError,
     RedisUnavailableError,
     UnknownEventTypeError,
     UnknownServiceError,
@@ -216,10 +218,61 @@ async def test_a_worker_and_a_broker_start_once(bus: Bus) -> None:
     with pytest.raises(MessengerClosedError):
         await worker.start()
     broker = await bus.broker()
+    with pytest.raises(MessengerClosedError):
+        await broker.start()
     await broker.stop()
     await broker.stop()
     with pytest.raises(MessengerClosedError):
         await broker.start()
+
+
+async def test_a_broker_that_is_run_inside_its_own_block_says_so_and_leaves_nothing_behind(own_bus: Bus) -> None:
+    """Guards against a second set of loops in the place of the first, which nobody ended."""
+    with pytest.raises(MessengerClosedError):
+        async with HippoBroker(redis_connection=own_bus.url, settings=own_bus.settings) as broker:
+            await broker.run()
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+async def test_a_broker_that_is_stopped_while_it_starts_leaves_nothing_behind(own_bus: Bus) -> None:
+    for turns in range(0, 300, 15):
+        broker = HippoBroker(redis_connection=own_bus.url, settings=own_bus.settings)
+        starting = asyncio.create_task(broker.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await broker.stop()
+        [end] = await asyncio.gather(starting, return_exceptions=True)
+        assert end is None or isinstance(end, MessengerClosedError)
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+async def test_a_broker_that_could_not_start_can_be_started_again(own_bus: Bus) -> None:
+    """Guards against a line that was closed with the first try: here one connection is one too many."""
+    broker = HippoBroker(redis_connection=own_bus.url, settings=own_bus.settings)
+    await own_bus.redis.config_set("maxclients", 2)
+    with pytest.raises(RedisError):
+        await broker.start()
+    await own_bus.redis.config_set("maxclients", 100)
+
+    await broker.start()
+
+    assert broker.health.ready
+    await broker.stop()
+    await eventually(lambda: has_left_nothing(own_bus))
+
+
+async def test_a_broker_that_is_stopped_twice_at_once_wakes_another_all_the_same(own_bus: Bus) -> None:
+    """Guards against a second stop that ended a wait which the first had ended already."""
+    broker = await own_bus.broker()
+    await eventually(lambda: own_bus.has_waiting("broker", 1))
+    with stopped(await server_of(own_bus)):
+        first = asyncio.create_task(broker.stop())
+        await some_turns()  # it is about to wake another one
+        second = asyncio.create_task(broker.stop())
+        await some_turns()
+    await first
+    await second
+    await eventually(lambda: has_left_nothing(own_bus))
 
 
 @pytest.mark.parametrize(

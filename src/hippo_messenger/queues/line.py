@@ -186,8 +186,9 @@ class ClusterLine:
 
     def hang_up(self, error: Exception) -> None:
         """See `Line`; here whatever waits has timed out."""
-        if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        limit, self._limit = self._limit, None  # it can be ended once
+        if limit is not None:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         """See `Line`."""
