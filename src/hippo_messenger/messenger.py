@@ -27,7 +27,7 @@ from hippo_messenger.limits import WorkLimits
 from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.presence import Presence
-from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.call import PASSING, Caller
 from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
@@ -162,8 +162,9 @@ class HippoMessenger:
         Raises:
             NotSentError: Redis does not have the registration.
             PossiblySentError: Redis may have it; registering again does no harm.
-            RegistrationTimeoutError: It is queued, but no broker took it in time.
+            RegistrationTimeoutError: It is queued, but no broker took it in time, or Redis doesn't say so.
             InvalidRegistrationError: The broker refused it, and says why.
+            RedisError: It is queued, but what became of it can't be read, and that doesn't pass.
         """
         number = await self._publish_registration()
         self._presence.start()
@@ -366,17 +367,24 @@ class HippoMessenger:
         return int(await self._publisher.publish(publication))
 
     async def _until_live(self, number: int, timeout: float) -> None:
-        pause = 0.005
+        state, pause = "queued", 0.005
+        trouble: RedisError | None = None
         try:
             async with asyncio.timeout(timeout):
-                while (state := await self._registry.progress(self._service, number=number)) == "queued":
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 1.5, 0.1)
+                while state == "queued":
+                    try:
+                        state, trouble = await self._registry.progress(self._service, number=number), None
+                    except PASSING as error:  # it is queued all the same
+                        trouble = error
+                        self._observer.trouble(error)
+                    if state == "queued":
+                        await asyncio.sleep(pause)
+                        pause = min(pause * 1.5, 0.1)
         except TimeoutError:
             raise RegistrationTimeoutError(
                 f"the registration of {self._service} is queued, but no message broker took it within {timeout:g} s; "
-                "is one running (`hippo broker`)?"
-            ) from None
+                + ("is one running (`hippo broker`)?" if trouble is None else f"the last that was heard: {trouble}")
+            ) from trouble
         if state != "live":
             raise InvalidRegistrationError(f"the message broker refused the registration of {self._service}: {state}")
 
