@@ -136,6 +136,12 @@ async def test_another_choice_is_refused_before_anything_is_done(bus: Bus) -> No
     with pytest.raises(ConfigurationError, match="keep, drain, discard, got 'burn'"):
         await shipping.unregister(jobs="burn")  # type: ignore[arg-type]
     assert await bus.redis.hexists(bus.layout.registry, "shipping")
+    await bus.redis.delete(bus.layout.presence("shipping"))
+
+    async def is_still_there() -> None:
+        assert await bus.redis.exists(bus.layout.presence("shipping"))
+
+    await eventually(is_still_there)
 
 
 async def test_a_messenger_elsewhere_takes_note_and_does_not_register_it_again(
