@@ -55,10 +55,13 @@ async def show_redis_away() -> None:
     event = OrderSuccess(order_id="A-1", total=Decimal("12.30"))
     async with order:
         print(await sent(order, event, event_id="order-A-1-success"))
+
+        events = {f"order-A-{number}-success": event for number in (2, 3)}
         try:
-            await order.send_many([event, event])
-        except SendError as error:
-            print(f"{len(error.event_ids)} events are still to be sent")
+            await order.send_many(list(events.values()), event_ids=list(events))
+        except SendError as error:  # the others are sent; of these the same ids make it safe to send again
+            events = {event_id: events[event_id] for event_id in error.event_ids}
+            print(f"{len(events)} events are still to be sent")
 
 
 async def main() -> None:

@@ -113,7 +113,7 @@ class HippoBroker:
         self._supervision = Supervision("message broker", observer=self._observer)
         self._pulse = Pulse(limit=2 * self._settings.block_timeout)
         self._wait_again = Backoff(first=0.05, longest=0.8)
-        self._stopping = False
+        self._started = self._stopping = False
         self._idle: asyncio.Timeout | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -124,19 +124,26 @@ class HippoBroker:
         return self._pulse.health(stopped=stopped, redis_ok=self._connection.answers)
 
     async def start(self) -> None:
-        """Connect, read the registry and begin to route.
+        """Connect, read the registry and begin to route; once only, unless it failed.
 
         Raises:
             RedisError: Redis can't be used; nothing was started.
+            MessengerClosedError: It was started already, or is stopped.
         """
-        if self._stopping:
-            raise MessengerClosedError("expected a broker that was not stopped yet; make a new one")
+        if self._started or self._stopping:
+            raise MessengerClosedError("expected a broker that was not started yet; make a new one")
+        self._started = True
         try:
             await self._connection.open()
             await self._registrar.load()
             await self._queue.show_up()
-        except BaseException:
-            await self._connection.close()
+            self._check_not_stopped()
+        except BaseException as error:
+            self._started = False
+            await self._queue.leave()
+            await self._connection.hang_up()
+            if isinstance(error, RedisError):
+                self._check_not_stopped()  # then that is why
             raise
         supervision = self._supervision
         self._pulse.beat()
@@ -168,15 +175,19 @@ class HippoBroker:
     async def stop(self) -> None:
         """Finish the batch in hand and close what this broker opened; may be called again."""
         self._stopping = True
-        if self._idle is not None:
-            self._idle.reschedule(asyncio.get_running_loop().time())
-        if self._tasks:
-            tasks, self._tasks = self._tasks, []
-            await asyncio.wait(tasks[:1], timeout=_STOP_TIME)
-            for task in tasks:
+        idle, self._idle = self._idle, None  # it can be ended once
+        if idle is not None:
+            idle.reschedule(asyncio.get_running_loop().time())
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks[:1], timeout=_STOP_TIME)
+        finally:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await self._connection.close()
+            try:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:
+                await self._connection.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -186,6 +197,10 @@ class HippoBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _check_not_stopped(self) -> None:
+        if self._stopping:
+            raise MessengerClosedError("expected a broker that goes on, got one that was stopped while it started")
 
     async def _keep_schedule(self) -> None:
         await self._schedule.keep(self._registry, caller=self._caller, observer=self._observer)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self, overload
 from uuid import uuid4
@@ -14,6 +15,7 @@ from hippo_messenger.backlog import BacklogLimit
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.model import EventData, EventType, Service
 from hippo_messenger.errors import (
+    ConfigurationError,
     EventError,
     InvalidRegistrationError,
     NotSentError,
@@ -25,14 +27,14 @@ from hippo_messenger.limits import WorkLimits
 from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
 from hippo_messenger.presence import Presence
-from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.call import PASSING, Caller
 from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.publisher import Publication, Publisher
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.rejections import Rejections
-from hippo_messenger.queues.removal import JobsOfRemoved, Removal, Removed
+from hippo_messenger.queues.removal import JobsOfRemoved, Removal, Removed, check_choice
 from hippo_messenger.queues.throttle import Throttle
 from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registration, Retention
 from hippo_messenger.retry import RetryPolicy
@@ -47,7 +49,7 @@ class HippoMessenger:
     """One service's way to send events and to say which events it wants.
 
     Nothing touches Redis before the first `register` or `send`. It belongs to one event loop, and closes only what it
-    opened: a client that was handed in stays open.
+    opened: a client that was handed in stays open. Once it is closed, what needs Redis raises `MessengerClosedError`.
     """
 
     def __init__(
@@ -160,8 +162,9 @@ class HippoMessenger:
         Raises:
             NotSentError: Redis does not have the registration.
             PossiblySentError: Redis may have it; registering again does no harm.
-            RegistrationTimeoutError: It is queued, but no broker took it in time.
+            RegistrationTimeoutError: It is queued, but no broker took it in time, or Redis doesn't say so.
             InvalidRegistrationError: The broker refused it, and says why.
+            RedisError: It is queued, but what became of it can't be read, and that doesn't pass.
         """
         number = await self._publish_registration()
         self._presence.start()
@@ -185,6 +188,7 @@ class HippoMessenger:
             ConfigurationError: `jobs` is none of these; nothing was done.
             RedisError: It could not be done; unregistering again goes on.
         """
+        check_choice(jobs)
         await self._presence.stop()
         removed = await self._removal.unregister(self._service, jobs=jobs, timeout=timeout)
         log.info("%s is unregistered; %d jobs are left in its queue", self._service, removed.left)
@@ -266,7 +270,7 @@ class HippoMessenger:
                 copy_options=self._copy_options(wanted=notify_self),
             )
             if expires is not None:
-                publication = await self._expiring(publication, expires)
+                publication = self._expiring(publication, expires, now=await self._now([publication]))
         except EventError as error:
             await self._record_rejection(data, event_type, error, notify_self=notify_self)
             raise
@@ -279,6 +283,7 @@ class HippoMessenger:
         events: Sequence[EventData],
         *,
         notify_self: bool = False,
+        event_ids: Sequence[str] | None = None,
         delay: float = 0,
         priority: int = 0,
         expires: Expiry | None = None,
@@ -287,34 +292,54 @@ class HippoMessenger:
 
         All are checked before any is sent.
 
+        Args:
+            events: Event-data models.
+            notify_self: As for `send`, for each.
+            event_ids: One for each event, in the same order; sending again under the same ids delivers once.
+            delay: As for `send`, for each.
+            priority: As for `send`, for each.
+            expires: As for `send`, for each.
+
         Raises:
             EventError: One of them is wrong; none was sent.
+            ConfigurationError: `event_ids` are not as many as the events, or one stands there twice; none was sent.
             NotSentError: Redis does not have those that `event_ids` names; it has the others.
             PossiblySentError: Redis may or may not have those that `event_ids` names.
         """
+        ids = [None] * len(events) if event_ids is None else _one_for_each(event_ids, events)
         copy_options = self._copy_options(wanted=notify_self)
         publications = []
-        for place, event in enumerate(events):
-            try:
+        place = 0
+        try:
+            for place, (event, event_id) in enumerate(zip(events, ids, strict=True)):  # noqa: B007 - for the error
                 publications.append(
-                    self._writer.write(event, delay=delay, priority=priority, copy_options=copy_options)
+                    self._writer.write(
+                        event, event_id=event_id, delay=delay, priority=priority, copy_options=copy_options
+                    )
                 )
-            except EventError as error:
-                await self._record_rejection(event, None, error, notify_self=notify_self)
-                error.add_note(f"event {place} of {len(events)}; none of them was sent")
-                raise
-        if expires is not None:
-            publications = [await self._expiring(publication, expires) for publication in publications]
+            if expires is not None and publications:
+                now = await self._now(publications)
+                for place, publication in enumerate(publications):
+                    publications[place] = self._expiring(publication, expires, now=now)
+        except EventError as error:
+            await self._record_rejection(events[place], None, error, notify_self=notify_self)
+            error.add_note(f"event {place} of {len(events)}; none of them was sent")
+            raise
         sent = await self._publisher.publish_many(publications)
         for publication in publications:
             self._observer.sent(publication.name, origin=self._service)
         return sent
 
     async def close(self) -> None:
-        """Finish what is being sent, and close what this messenger opened; may be called again."""
-        await self._presence.stop()
-        await self._publisher.close()
-        await self._connection.close()
+        """Finish what is being sent, and close what this messenger opened for good; may be called again.
+
+        Where it is cancelled it hangs up at once: what is still being sent then raises.
+        """
+        try:
+            await self._presence.close()
+            await self._publisher.close()
+        finally:
+            await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -343,17 +368,24 @@ class HippoMessenger:
         return int(await self._publisher.publish(publication))
 
     async def _until_live(self, number: int, timeout: float) -> None:
-        pause = 0.005
+        state, pause = "queued", 0.005
+        trouble: RedisError | None = None
         try:
             async with asyncio.timeout(timeout):
-                while (state := await self._registry.progress(self._service, number=number)) == "queued":
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 1.5, 0.1)
+                while state == "queued":
+                    try:
+                        state, trouble = await self._registry.progress(self._service, number=number), None
+                    except PASSING as error:  # it is queued all the same
+                        trouble = error
+                        self._observer.trouble(error)
+                    if state == "queued":
+                        await asyncio.sleep(pause)
+                        pause = min(pause * 1.5, 0.1)
         except TimeoutError:
             raise RegistrationTimeoutError(
                 f"the registration of {self._service} is queued, but no message broker took it within {timeout:g} s; "
-                "is one running (`hippo broker`)?"
-            ) from None
+                + ("is one running (`hippo broker`)?" if trouble is None else f"the last that was heard: {trouble}")
+            ) from trouble
         if state != "live":
             raise InvalidRegistrationError(f"the message broker refused the registration of {self._service}: {state}")
 
@@ -361,12 +393,16 @@ class HippoMessenger:
         """The options of the direct copy of an event; empty for none."""
         return self._registration().job_options if wanted else ""
 
-    async def _expiring(self, publication: Publication, expires: Expiry) -> Publication:
-        """An event that was checked, with the time when it expires; without Redis nobody knows which time that is."""
+    async def _now(self, asked_for: Iterable[Publication]) -> datetime:
+        """Redis' time, for events that expire; without Redis nobody knows it, and none of them is sent."""
         try:
-            now = await self._clock.now(patience=self._settings.call_timeout)
+            return await self._clock.now(patience=self._settings.call_timeout)
         except RedisError as error:
-            raise NotSentError(f"not sent: {error}", event_ids=(publication.event_id,)) from error
+            ids = [publication.event_id for publication in asked_for]
+            raise NotSentError(f"not sent: {error}", event_ids=ids) from error
+
+    def _expiring(self, publication: Publication, expires: Expiry, *, now: datetime) -> Publication:
+        """An event that was checked, with the time when it expires."""
         expiry = expiry_time(expires, now=now, delay=publication.delay / 1000)
         return self._writer.with_expiry(publication, expiry)
 
@@ -393,3 +429,14 @@ class HippoMessenger:
             )
         except Exception as cause:
             log.warning("a rejected %s could not be recorded: %s", kind, cause)
+
+
+def _one_for_each(event_ids: Sequence[str], events: Sequence[EventData]) -> Sequence[str]:
+    """The ids, if each event has one of its own."""
+    if len(event_ids) != len(events):
+        raise ConfigurationError(f"expected an event id for each of {len(events)} events, got {len(event_ids)}")
+    if len(set(event_ids)) != len(event_ids):
+        raise ConfigurationError(
+            "expected another event id for each event, got one twice: of two events under one id only one is delivered"
+        )
+    return event_ids

@@ -33,10 +33,11 @@ class Presence:
         self._register_again = register_again
         self._supervision = supervision
         self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def start(self) -> None:
-        """Begin, unless it has begun already."""
-        if self._task is None or self._task.done():
+        """Begin, unless it has begun already, or was closed."""
+        if not self._is_closed and (self._task is None or self._task.done()):
             self._task = self._supervision.start("presence", self._keep_on)
 
     async def stop(self) -> None:
@@ -45,6 +46,11 @@ class Presence:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Say it no more, whoever still starts it: a registration may be under way; may be called again."""
+        self._is_closed = True
+        await self.stop()
 
     async def _keep_on(self) -> None:
         """Until it is stopped, or the service was unregistered: then nothing is said until it registers anew."""

@@ -78,6 +78,9 @@ class Registrar:
             )
             if job.scheduler is None and written != "older":
                 await self._schedule.replace(registration, number=number)
+                await self._schedule.follow(self._registry, registration.service, number=number)
+            elif job.scheduler is not None and written == "older":  # it was left over
+                await self._schedule.follow(self._registry, registration.service, number=number)
         except (EventTooLargeError, InvalidRegistrationError, UnknownServiceError) as error:
             log.warning("registration %s is refused: %s", job.id, error)
             return Outcome.failed(job, f"{type(error).__name__}: {error}")

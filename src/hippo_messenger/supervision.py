@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from hippo_messenger.backoff import Backoff
-from hippo_messenger.errors import LayoutTooNewError
+from hippo_messenger.errors import LayoutTooNewError, MessengerClosedError
 from hippo_messenger.health import Health
 from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
@@ -27,18 +27,19 @@ class Supervision:
     """The loops of one owner.
 
     A loop that ends with an error is logged with its trace, told to the observer, and started again after a pause that
-    grows from 50 ms to 2 s. Only `LayoutTooNewError` ends it for good, since no restart helps there.
+    grows from 50 ms to 2 s. Two errors end it for good, since no restart helps there: `LayoutTooNewError`, and the
+    `MessengerClosedError` of a connection that was closed under it.
     """
 
     def __init__(self, owner: str, *, observer: Observer) -> None:
         """Take the name that the owner has in logs."""
         self._owner = owner
         self._observer = observer
-        self._fault: LayoutTooNewError | None = None
+        self._fault: LayoutTooNewError | MessengerClosedError | None = None
         self._given_up = asyncio.Event()
 
     @property
-    def fault(self) -> LayoutTooNewError | None:
+    def fault(self) -> LayoutTooNewError | MessengerClosedError | None:
         """Why a loop has ended for good; None where none has."""
         return self._fault
 
@@ -69,7 +70,7 @@ class Supervision:
             try:
                 await loop()
                 return
-            except LayoutTooNewError as error:
+            except (LayoutTooNewError, MessengerClosedError) as error:
                 log.error("%s: its %s has stopped for good: %s", self._owner, name, error)
                 self._fault = error
                 self._given_up.set()

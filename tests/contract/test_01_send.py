@@ -10,6 +10,7 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import (
+    ConfigurationError,
     EventTooLargeError,
     EventValidationError,
     InvalidEventIdError,
@@ -239,6 +240,41 @@ async def test_send_many_has_its_time_for_each_call_that_it_makes(bus: Bus, prox
 
     assert len(set(ids)) == 8
     assert await bus.count("broker", "wait") == 9
+
+
+async def test_what_send_many_could_not_send_is_sent_again_under_the_same_ids(bus: Bus) -> None:
+    """Guards against ids that nobody but `send_many` knew: whoever sent again then sent some of them twice."""
+    sender = bus.messenger(HippoService.ORDER)
+    events = {f"an-id-of-the-caller-{number}": order(number) for number in range(3)}
+    await bus.redis.set(bus.queue("broker").job("an-id-of-the-caller-1"), "by a string")
+
+    with pytest.raises(NotSentError) as caught:
+        await sender.send_many(list(events.values()), event_ids=list(events))
+    assert caught.value.event_ids == ("an-id-of-the-caller-1",)
+    await bus.redis.delete(bus.queue("broker").job("an-id-of-the-caller-1"))
+    again = [events[event_id] for event_id in caught.value.event_ids]
+    assert await sender.send_many(again, event_ids=caught.value.event_ids) == ["an-id-of-the-caller-1"]
+
+    assert await sender.send_many(list(events.values()), event_ids=list(events)) == list(events)
+    assert await bus.job_ids("broker") == sorted(events)
+    for number, event_id in enumerate(events):
+        assert (await bus.job("broker", event_id))["data"]["data"]["orderId"] == f"A-{number}"
+
+
+@pytest.mark.parametrize(
+    ("event_ids", "error", "message"),
+    [
+        (["an-id-of-the-caller-1"], ConfigurationError, "an event id for each of 2 events, got 1"),
+        (["an-id-of-the-caller-1"] * 2, ConfigurationError, "got one twice"),
+        (["an-id-of-the-caller-1", "short"], InvalidEventIdError, "short"),
+    ],
+)
+async def test_ids_of_many_that_cannot_be_used_are_refused(
+    bus: Bus, event_ids: list[str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        await bus.messenger(HippoService.ORDER).send_many([order(1), order(2)], event_ids=event_ids)
+    assert await bus.count("broker", "wait") == 0
 
 
 async def test_an_id_that_cannot_be_used_is_refused(bus: Bus) -> None:

@@ -11,6 +11,8 @@ import pytest
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.clash import Clash
 from hippo_messenger.observer import Observer
+from hippo_messenger.queues.schedule import Schedule
+from hippo_messenger.registration import Registration
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
 
@@ -129,6 +131,23 @@ async def test_a_tick_repairs_an_entry_that_was_lost_or_altered_but_overwrites_n
         assert await listens_to(bus, "account") == []
 
     await eventually(later)
+
+
+async def test_a_tick_of_an_older_registration_makes_way_for_the_one_that_stands(bus: Bus) -> None:
+    """Two brokers took two registrations of a service, and the repeat job of the older one was made last."""
+    settings = bus.settings.model_copy(update={"registration_interval": 0.3})
+    await bus.broker(settings=settings)
+    account = await bus.listener(HippoService.ACCOUNT, HippoEvent.CONFIG_CHANGE)
+    account.set_listeners([HippoEvent.ORDER_SUCCESS])
+    await account.register(wait=True)
+    old = Registration(service="account", listens_to=frozenset({"CONFIG_CHANGE"}))
+    await Schedule(account.connection, settings=settings).replace(old, number=1)
+
+    async def stands() -> None:
+        made = await bus.redis.hget(bus.queue("broker").scheduler + ":hippo.register.account", "data")
+        assert json.loads(made)["listensTo"] == ["ORDER_SUCCESS"]
+
+    await eventually(stands)
 
 
 @pytest.mark.parametrize("options", ["not json", "[]", '{"repeat":7}', '{"repeat":{"every":"soon"}}', "{}"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
 from examples.own_catalogue import CATALOGUE, ShopService
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
-from hippo_messenger.errors import InvalidRegistrationError, RegistrationTimeoutError
-from hippo_messenger.testing import eventually
+from hippo_messenger.errors import InvalidRegistrationError, RedisUnavailableError, RegistrationTimeoutError
+from hippo_messenger.testing import Proxy, eventually
 from tests.contract.bus import Bus
+from tests.contract.outages import Listening
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 
@@ -40,6 +42,36 @@ async def test_register_wait_returns_when_routing_is_live(bus: Bus) -> None:
 async def test_register_wait_without_a_broker_says_so(bus: Bus) -> None:
     with pytest.raises(RegistrationTimeoutError, match="is one running"):
         await bus.messenger(HippoService.ACCOUNT).register(wait=True, timeout=0.2)
+
+
+async def test_who_waits_for_routing_waits_out_an_outage_too(bus: Bus, proxy: Proxy) -> None:
+    """Guards against a registration that failed at the first reset, though it was queued and went live."""
+    observer = Listening()
+    settings = bus.settings.model_copy(update={"presence_interval": 600.0})  # nobody else meets the outage
+    account = bus.messenger(
+        HippoService.ACCOUNT, [HippoEvent.ORDER_SUCCESS], url=proxy.url, settings=settings, observer=observer
+    )
+    registering = asyncio.create_task(account.register(wait=True))
+    await bus.settled("broker", wait=1)
+
+    proxy.refuse(on=True)
+    await observer.met(RedisUnavailableError)
+    proxy.refuse(on=False)
+    await bus.broker()
+
+    await registering
+
+
+async def test_who_waits_in_vain_hears_that_redis_is_away(bus: Bus, proxy: Proxy) -> None:
+    account = bus.messenger(HippoService.ACCOUNT, url=proxy.url)
+    registering = asyncio.create_task(account.register(wait=True, timeout=1))
+    await bus.settled("broker", wait=1)
+
+    proxy.refuse(on=True)
+
+    with pytest.raises(RegistrationTimeoutError, match="the last that was heard: Redis") as caught:
+        await registering
+    assert isinstance(caught.value.__cause__, RedisUnavailableError)
 
 
 async def test_a_registration_that_the_broker_refuses_says_why(bus: Bus) -> None:

@@ -190,6 +190,16 @@ async def test_the_size_limit_counts_the_expiry_too(bus: Bus) -> None:
         await order.send(fits, expires=60)
 
 
+async def test_of_many_the_one_that_its_expiry_makes_too_large_is_named_and_recorded(bus: Bus) -> None:
+    order = bus.messenger(HippoService.ORDER, settings=bus.settings.model_copy(update={"max_event_bytes": 1024}))
+    room = 1024 - len(await sent(bus, ORDER))
+    fits = OrderSuccess(order_id="A-1" + "x" * room, total=Decimal(1))
+    with pytest.raises(EventTooLargeError) as caught:
+        await order.send_many([ORDER, fits], expires=60)
+    assert caught.value.__notes__ == ["event 1 of 2; none of them was sent"]
+    assert await bus.counts("broker") == {"wait": 1, "failed": 1}
+
+
 async def sent(bus: Bus, event: OrderSuccess) -> bytes:
     event_id = await bus.messenger(HippoService.ORDER).send(event)
     return bytes(await bus.redis.hget(bus.queue("broker").job(event_id), "data"))
@@ -238,3 +248,12 @@ async def test_a_first_look_across_an_outage_is_as_exact_as_any(bus: Bus, proxy:
     after = await redis_time(bus)
     exact_to = timedelta(seconds=0.3)  # far more than half a round trip, far less than half of the outage
     assert before - exact_to < told < after + exact_to
+
+
+async def test_without_redis_none_of_many_that_expire_is_sent_and_all_are_named(bus: Bus, unused_port: int) -> None:
+    """Guards against an error that names the first alone, as if Redis had the others."""
+    settings = bus.settings.model_copy(update={"call_timeout": 0.3})
+    order = bus.messenger(HippoService.ORDER, url=f"redis://127.0.0.1:{unused_port}/0", settings=settings)
+    with pytest.raises(NotSentError) as caught:
+        await order.send_many([ORDER] * 3, expires=60)
+    assert len(set(caught.value.event_ids)) == 3

@@ -12,6 +12,11 @@ import pytest
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.errors import ConfigurationError, DeadLetter, EventValidationError
 from hippo_messenger.messenger import HippoMessenger
+from hippo_messenger.observer import Observer
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.registry import Registry
+from hippo_messenger.queues.schedule import Schedule
+from hippo_messenger.registration import Registration
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
 
@@ -131,11 +136,50 @@ async def test_a_service_that_registers_again_keeps_its_queue(bus: Bus) -> None:
     await bus.settled("shipping", wait=2)
 
 
+async def test_a_repeat_job_that_was_made_too_late_goes_with_its_first_tick(bus: Bus) -> None:
+    """A broker was held up between the registration that it took and its repeat job; meanwhile it was unregistered."""
+    settings = bus.settings.model_copy(update={"registration_interval": 0.3})
+    await bus.broker(settings=settings)
+    await bus.listener(HippoService.BILLING)
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await shipping.unregister()
+    schedule = Schedule(shipping.connection, settings=settings)
+    await schedule.replace(Registration(service="shipping", listens_to=frozenset({"ORDER_SUCCESS"})), number=2)
+
+    async def is_gone() -> None:
+        assert await bus.redis.zrange(bus.queue("broker").scheduler, 0, -1) == [b"hippo.register.billing"]
+
+    await eventually(is_gone)
+    assert await bus.redis.hkeys(bus.layout.registry) == [b"billing"]
+
+
+async def test_no_repeat_job_is_made_for_a_service_that_was_unregistered_meanwhile(bus: Bus) -> None:
+    """Whoever makes one looks at the registry afterwards, and reads its number before its entry."""
+    await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await shipping.unregister()
+    connection = shipping.connection
+    registry = Registry(connection, bus.layout, caller=Caller(connection, observer=Observer()))
+    schedule = Schedule(connection, settings=bus.settings)
+
+    await schedule.replace(Registration(service="shipping", listens_to=frozenset()), number=1)
+    await schedule.follow(registry, "shipping", number=1)
+    assert await bus.redis.zcard(bus.queue("broker").scheduler) == 0
+    await schedule.follow(registry, "shipping")
+    assert await bus.redis.zcard(bus.queue("broker").scheduler) == 0
+
+
 async def test_another_choice_is_refused_before_anything_is_done(bus: Bus) -> None:
     shipping = await with_jobs(bus, 1)
     with pytest.raises(ConfigurationError, match="keep, drain, discard, got 'burn'"):
         await shipping.unregister(jobs="burn")  # type: ignore[arg-type]
     assert await bus.redis.hexists(bus.layout.registry, "shipping")
+    await bus.redis.delete(bus.layout.presence("shipping"))
+
+    async def is_still_there() -> None:
+        assert await bus.redis.exists(bus.layout.presence("shipping"))
+
+    await eventually(is_still_there)
 
 
 async def test_a_messenger_elsewhere_takes_note_and_does_not_register_it_again(

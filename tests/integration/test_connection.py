@@ -22,6 +22,7 @@ from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.errors import (
     ConfigurationError,
     ConnectionNotConfiguredError,
+    MessengerClosedError,
     NotSentError,
     RedisAuthenticationError,
     RedisError,
@@ -435,6 +436,32 @@ async def test_closing_a_connection_in_its_handshake_comes_to_an_end() -> None:
             writer.close()
 
 
+async def test_calls_at_once_share_one_attempt_to_connect(unused_port: int) -> None:
+    """Guards against attempts one after the other: on a host that swallows packets the last call waited a minute."""
+    visitors: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visitors.append(writer)
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", unused_port):
+        async with connected(f"redis://127.0.0.1:{unused_port}", call_timeout=0.5) as connection:
+            calls = [asyncio.create_task(connection.execute("PING")) for _ in range(10)]
+
+            async def one_is_there() -> None:
+                assert visitors
+
+            await eventually(one_is_there)
+            calls[0].cancel()
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+
+            assert isinstance(ends[0], asyncio.CancelledError)
+            assert {type(end) for end in ends[1:]} == {RedisTimeoutError}
+            assert len({id(end) for end in ends}) == 10  # each may be changed by who gets it
+            assert len(visitors) == 1
+        for writer in visitors:
+            writer.close()
+
+
 async def test_a_waiting_line_that_was_closed_is_forgotten(redis_server: str) -> None:
     async with connected(redis_server) as connection:
         line = await connection.waiting_line(client_name="waits")
@@ -466,3 +493,32 @@ async def test_closing_closes_every_connection_that_was_opened(redis_server: str
 
     await eventually(gone)
     await watcher.aclose()
+
+
+async def test_a_closed_connection_stays_closed_and_one_that_was_hung_up_opens_anew(redis_server: str) -> None:
+    connection = Connection.of(redis_server, settings=Settings())
+    await connection.open()
+    await connection.hang_up()
+    assert await connection.execute("PING") == b"PONG"
+
+    await connection.close()
+
+    with pytest.raises(MessengerClosedError, match="make a new one"):
+        await connection.open()
+    with pytest.raises(MessengerClosedError):
+        await connection.execute("PING")
+    with pytest.raises(MessengerClosedError):
+        await connection.waiting_line(client_name="waits")
+    with pytest.raises(MessengerClosedError):
+        connection.bullmq_client()
+
+
+async def test_a_connection_that_is_closed_while_it_opens_stays_closed(redis_server: str) -> None:
+    connection = Connection.of(redis_server, settings=Settings())
+    opening = asyncio.create_task(connection.open())
+    await asyncio.sleep(0)
+
+    await connection.close()
+
+    with pytest.raises(MessengerClosedError):
+        await opening

@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import Sentinel
 
 from hippo_messenger.broker import HippoBroker
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.errors import RedisTimeoutError, RedisUnavailableError
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.queues.connection import Connection, RedisSource
 from hippo_messenger.queues.dead_letters import DeadLetters, Selection
@@ -137,6 +138,46 @@ async def test_dead_letters_are_redriven_discarded_and_put_back_on_a_cluster(clu
         assert (progress.state, progress.redriven) == ("done", 1)
         assert await letters.count() == 0
         assert await connection.execute("LRANGE", f"{prefix}:account:wait", 0, -1) == [b"old-2", b"old-0"]
+
+
+async def test_a_closed_line_to_a_cluster_is_not_connected_again_by_who_waits_at_it(cluster: str, prefix: str) -> None:
+    watcher = redis.asyncio.Redis.from_url(cluster.replace("redis+cluster", "redis"))
+    await watcher.ping()
+    before = len(await watcher.client_list())
+    async with connected(cluster) as connection:
+        await connection.open()
+        calls = [asyncio.create_task(connection.execute("BLPOP", f"{prefix}:nothing", 0)) for _ in range(3)]
+
+        async def one_waits() -> None:
+            assert any("b" in client["flags"] for client in await watcher.client_list())
+
+        await eventually(one_waits)
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(end, RedisUnavailableError) for end in ends)
+
+    async def all_are_gone() -> None:
+        assert len(await watcher.client_list()) == before
+
+    await eventually(all_are_gone)
+    await watcher.aclose()
+
+
+async def test_who_waits_at_a_cluster_can_be_told_twice_to_give_up(cluster: str, prefix: str) -> None:
+    """Guards against a second end of a wait that was ending, which raised in whoever asked for it."""
+    async with connected(cluster) as connection:
+        line = await connection.waiting_line(client_name="waits")
+        waiting = asyncio.create_task(line.block("BZPOPMIN", f"{prefix}:nothing", timeout=60))
+
+        async def waits() -> None:
+            clients = await connection.execute("CLIENT", "LIST", beside=prefix)
+            assert b"cmd=bzpopmin" in cast("bytes", clients)
+
+        await eventually(waits)
+        while not waiting.done():
+            line.give_up()
+            await asyncio.sleep(0)
+        with pytest.raises(RedisTimeoutError):
+            await waiting
 
 
 async def started(*words: str) -> Process:

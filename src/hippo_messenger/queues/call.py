@@ -20,12 +20,12 @@ from hippo_messenger.observer import Observer
 from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.script import load_script
 
-__all__ = ["Argument", "Caller"]
+__all__ = ["PASSING", "Argument", "Caller"]
 
 Argument = str | bytes | int | float
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
-_PASSING = (RedisUnavailableError, RedisReadOnlyError)
+PASSING = (RedisUnavailableError, RedisReadOnlyError)
 """What may pass by itself within a call's time: an outage, and the moment between two primaries."""
 
 
@@ -83,7 +83,7 @@ class Caller:
                     log.error("%s: %s", name, error)
                     raise
                 pause = backoff.next()
-                if deadline is not None and (not isinstance(error, _PASSING) or loop.time() + pause >= deadline):
+                if deadline is not None and (not isinstance(error, PASSING) or loop.time() + pause >= deadline):
                     raise
                 self._observer.trouble(error)
                 log.warning("%s: %s; trying again", name, error)

@@ -13,6 +13,7 @@ from redis.asyncio import Redis, RedisCluster
 from hippo_messenger.errors import (
     ConfigurationError,
     ConnectionNotConfiguredError,
+    MessengerClosedError,
     QueueCorruptedError,
     RedisCommandError,
     RedisError,
@@ -45,7 +46,10 @@ _CHECK_TIME = 4.0
 
 
 class Connection:
-    """Belongs to one event loop, and closes what it opened; a caller's client stays as it is."""
+    """Belongs to one event loop, and closes what it opened; a caller's client stays as it is.
+
+    Once it is closed every call raises `MessengerClosedError`.
+    """
 
     def __init__(self, endpoint: Endpoint | None, *, settings: Settings) -> None:
         """Take an endpoint; None is the embedded server, which is started when the connection is opened."""
@@ -56,7 +60,8 @@ class Connection:
         self._waiting: list[WaitingLine] = []
         self._answers = True
         self._bullmq: Client | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @classmethod
     def of(
@@ -144,12 +149,21 @@ class Connection:
 
     def bullmq_client(self) -> Client:
         """A client for the `bullmq` package; it is closed with this connection."""
+        self._check_not_closed()
         if self._bullmq is None:
             self._bullmq = self._required().client(reply_timeout=self._settings.call_timeout)
         return self._bullmq
 
     async def close(self) -> None:
-        """Hang up; may be called again, and a later call opens anew."""
+        """Hang up for good; may be called again."""
+        self._is_closed = True
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Close what is open; may be called again, and a later call opens anew."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         commands, waiting, client, server = self._commands, self._waiting, self._bullmq, self._server
         self._commands, self._waiting, self._bullmq, self._server = None, [], None, None
         self._answers = True
@@ -184,15 +198,30 @@ class Connection:
         return reply
 
     async def _opened(self) -> Line:
-        if self._commands is not None:
-            return self._commands
-        async with self._opening:
-            if self._commands is None:
-                if self._endpoint is None:
-                    self._server = await EmbeddedServer.shared().start()
-                    self._endpoint = endpoint_of_url(self._server.url)
-                self._commands = await self._checked(self._endpoint)
-            return self._commands
+        """The line for commands. Whoever comes while it is opened shares that attempt: one alone may take seconds."""
+        while self._commands is None:
+            self._check_not_closed()
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open(), name="hippo-connection")
+                self._opening.add_done_callback(self._has_ended)
+            opening = self._opening
+            await asyncio.wait([opening])  # who is cancelled here doesn't take it from the others
+            if not opening.cancelled() and (error := opening.exception()) is not None:
+                if not isinstance(error, RedisError):
+                    raise error
+                raise _with_place(error, self.description) from error.__cause__
+        return self._commands
+
+    async def _open(self) -> None:
+        if self._endpoint is None:
+            self._server = await EmbeddedServer.shared().start()
+            self._endpoint = endpoint_of_url(self._server.url)
+        self._commands = await self._checked(self._endpoint)
+
+    def _has_ended(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # those who wait for it may have given up: then it is no news
 
     async def _checked(self, endpoint: Endpoint) -> Line:
         line = endpoint.line(client_name=None)
@@ -201,13 +230,16 @@ class Connection:
             _check_server(facts, where=endpoint.description, allow_eviction=self._settings.allow_eviction)
         except RedisPermissionError:
             log.warning("%s lets nobody ask which version it is (INFO): it goes unchecked", endpoint.description)
-        except RedisError as error:
-            await line.close()
-            raise _with_place(error, endpoint.description) from error.__cause__
         except BaseException:
             await line.close()
             raise
         return line
+
+    def _check_not_closed(self) -> None:
+        if self._is_closed:
+            raise MessengerClosedError(
+                "expected an open connection, got that of a messenger or broker that was closed; make a new one"
+            )
 
     def _forget(self, line: WaitingLine) -> None:
         if line in self._waiting:
@@ -299,6 +331,7 @@ def _check_server(facts: Mapping[str, str], *, where: str, allow_eviction: bool)
 
 
 def _with_place(error: RedisError, where: str) -> RedisError:
+    """An error of its own for each who hears of it."""
     placed = type(error)(f"{where}: {error}")
     placed.maybe_executed = False
     return placed

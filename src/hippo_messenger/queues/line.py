@@ -147,7 +147,7 @@ class ServerLine:
 
 
 class ClusterLine:
-    """A line to a Redis Cluster; whether a failed command may have worked is not known, so it may have."""
+    """A line to a Redis Cluster; whether a command that failed may have worked is not known, so it may have."""
 
     def __init__(self, client: RedisCluster) -> None:
         self._client = client
@@ -156,6 +156,7 @@ class ClusterLine:
             if not command.startswith(_CLIENTS_OWN):
                 self._client.set_response_callback(command, _as_it_came)
         self._client.result_callbacks.pop("SCAN", None)
+        self._is_closed = False
         self._turn = asyncio.Lock()
         self._limit: asyncio.Timeout | None = None
 
@@ -167,25 +168,32 @@ class ClusterLine:
         on_departure: Callable[[], None] | None = None,
     ) -> object:
         """See `Line`."""
+        sent = False
         try:
             async with asyncio.timeout(timeout), self._turn:
+                if self._is_closed:
+                    raise foreign.ConnectionError("the line was closed")
                 if on_departure is not None:
                     on_departure()
+                sent = True
                 try:
                     async with asyncio.timeout(None) as self._limit:
                         return await self._asked(words, beside)
                 finally:
                     self._limit = None
         except FOREIGN_ERRORS as error:
-            raise as_redis_error(error, maybe_executed=True) from error
+            raise as_redis_error(error, maybe_executed=sent) from error
 
     def hang_up(self, error: Exception) -> None:
         """See `Line`; here whatever waits has timed out."""
-        if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        limit, self._limit = self._limit, None  # it can be ended once
+        if limit is not None:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         """See `Line`."""
+        self._is_closed = True
+        self.hang_up(foreign.ConnectionError("the line was closed"))  # who waits would connect again
         await self._client.aclose()
 
     async def _asked(self, words: Sequence[Word], beside: str | None) -> object:

@@ -123,10 +123,10 @@ class Publisher:
         return [pending.accepted.result() for pending in waiting]
 
     async def close(self) -> None:
-        """Wait until what is under way has ended, and take no more."""
+        """Wait until what is under way has ended, and take no more; may be called again."""
         self._closed = True
         if self._flusher is not None:
-            await self._flusher
+            await asyncio.wait([self._flusher])  # it goes on where this is cancelled
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -170,6 +170,9 @@ class Publisher:
             except RedisError as error:
                 for pending in batch:
                     _fail(pending, _send_error(pending.publication, error))
+            except MessengerClosedError as error:  # the connection was, since nobody waits for the end of this
+                for pending in batch:
+                    _fail(pending, _cut_off(pending, error))
             except BaseException as error:  # a fault of ours, or the loop's end: nobody may wait for ever
                 for pending in batch:
                     _fail(pending, PossiblySentError(repr(error), event_ids=(pending.publication.event_id,)))
@@ -281,6 +284,20 @@ def _send_error(publication: Publication, cause: RedisError) -> SendError:
         error = PossiblySentError(f"possibly sent ({cause}); send it again with the same event_id", event_ids=ids)
     else:
         error = NotSentError(f"not sent: {cause}", event_ids=ids)
+    error.__cause__ = cause
+    return error
+
+
+def _cut_off(pending: _Pending, cause: MessengerClosedError) -> SendError:
+    ids = (pending.publication.event_id,)
+    error: SendError
+    if pending.is_out:
+        error = PossiblySentError(
+            "possibly sent: the messenger was closed before Redis gave an answer; send it again with the same event_id",
+            event_ids=ids,
+        )
+    else:
+        error = NotSentError("not sent: the messenger was closed before its turn came", event_ids=ids)
     error.__cause__ = cause
     return error
 

@@ -12,7 +12,7 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.settings import Settings
 
-__all__ = ["JobsOfRemoved", "Removal", "Removed"]
+__all__ = ["JobsOfRemoved", "Removal", "Removed", "check_choice"]
 
 JobsOfRemoved = Literal["keep", "drain", "discard"]
 """What becomes of the jobs of a service that is unregistered."""
@@ -48,6 +48,14 @@ class Removed:
         return self.waiting + self.active + self.dead_letters
 
 
+def check_choice(jobs: str) -> None:
+    """Raises:
+    ConfigurationError: It is no choice of what becomes of jobs.
+    """
+    if jobs not in _CHOICES:
+        raise ConfigurationError(f"expected jobs to be one of {', '.join(_CHOICES)}, got {jobs!r}")
+
+
 class Removal:
     """Unregisters services; every step is one atomic call that may be repeated."""
 
@@ -64,8 +72,7 @@ class Removal:
             ConfigurationError: `jobs` is none of the choices; nothing was done.
             RedisError: It could not be done; repeating it goes on where it stopped.
         """
-        if jobs not in _CHOICES:
-            raise ConfigurationError(f"expected jobs to be one of {', '.join(_CHOICES)}, got {jobs!r}")
+        check_choice(jobs)
         events_stream = self._settings.events_stream
         was_registered = await self._registry.remove(service, events_stream=events_stream)
         removed = Removed(service, was_registered)

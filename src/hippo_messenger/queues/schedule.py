@@ -77,15 +77,41 @@ class Schedule:
                 await queue.removeJobScheduler(scheduler)
                 await queue.upsertJobScheduler(scheduler, repeat, REGISTRATION_JOB, data, options)
 
+    async def remove(self, service: str) -> None:
+        """Delete the service's scheduler, if it has one.
+
+        Raises:
+            RedisError: It could not be deleted.
+        """
+        async with asyncio.timeout(self._settings.call_timeout):
+            with mapped_errors(maybe_executed=True):
+                await self._queue().removeJobScheduler(scheduler_of(service))
+
+    async def follow(self, registry: Registry, service: str, *, number: int = -1) -> None:
+        """Make the service's scheduler anew as the registry has it, where that has a newer registration than `number`.
+
+        Others may register or unregister the service meanwhile, and be done with its scheduler first. Whoever has
+        touched it looks afterwards, so the last one sees what stands.
+
+        Raises:
+            RedisError: It could not be done.
+        """
+        while (standing := await registry.number(service)) > number:
+            number = standing  # read first: the entry is of this registration, or of a newer one
+            registration = (await registry.load()).by_service.get(service)
+            if registration is None:
+                await self.remove(service)
+            else:
+                await self.replace(registration, number=number)
+
     async def keep(self, registry: Registry, *, caller: Caller, observer: Observer) -> None:
         """Once in an interval make anew what is gone, or far from its time since a clock was set; until cancelled."""
         while True:
             await asyncio.sleep(self._settings.registration_interval)
             try:
-                registrations = (await registry.load()).by_service
-                for service in await self._off_time(list(registrations), caller):
+                for service in await self._off_time(list((await registry.load()).by_service), caller):
                     log.warning("the repeat job of %s was gone or far from its time; it is made anew", service)
-                    await self.replace(registrations[service], number=await registry.number(service))
+                    await self.follow(registry, service)
             except RedisError as error:
                 observer.trouble(error)
             except Exception as error:  # the bullmq package's own, say; the next interval is another chance

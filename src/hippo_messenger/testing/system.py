@@ -170,7 +170,7 @@ class System:
         for proxy in self._proxies.values():
             proxy.refuse(on=False)
         async with AsyncExitStack() as last_first:
-            last_first.push_async_callback(self._connection.close)
+            last_first.push_async_callback(self._connection.hang_up)
             last_first.push_async_callback(self._remove_keys)
             last_first.push_async_callback(self._stack.aclose)
 
