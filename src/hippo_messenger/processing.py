@@ -129,7 +129,7 @@ class Processing:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def process(self, job: QueuedJob) -> Outcome:
-        """Run one job to its outcome; raises nothing but the cancellation."""
+        """Run one job to its outcome; raises nothing but the cancellation, and the main thread's interrupt."""
         cancellation = Cancellation()
         try:
             event = self._read(job, cancellation)
@@ -153,7 +153,9 @@ class Processing:
                 cancellation.set()  # for threads that an asynchronous processor may have started
                 raise
             return self._failed_attempt(job, error)  # of something that the processor waited for, not of the job
-        except Exception as error:
+        except BaseException as error:  # also the panic of a library, or sys.exit(): it ends a job, and no worker
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # somebody's Ctrl-C, which says nothing about the job
             return self._failed_attempt(job, error)
 
     def _read(self, job: QueuedJob, cancellation: Cancellation) -> HippoJob[EventData]:
@@ -334,8 +336,10 @@ class _Done:
 def _run_plain(processor: Processor[Any], event: HippoJob[EventData]) -> object:
     try:
         return processor(event)
-    except StopIteration as error:  # no future takes it: whoever waits for this one would wait for ever
-        raise RuntimeError("the processor raised StopIteration") from error
+    # No future takes the first, so that whoever waits for this one would wait for ever; the second would pass for
+    # somebody's Ctrl-C, which goes to the main thread alone.
+    except (StopIteration, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the processor raised {type(error).__name__}") from error
 
 
 def _looked_at(future: asyncio.Future[object]) -> None:
@@ -363,6 +367,10 @@ def _time(job: QueuedJob) -> datetime:
 def _reason(error: BaseException) -> str:
     if isinstance(error, _Unfit | _NoProcessor | DeadLetter):
         return str(error)[:_REASON_LENGTH]
+    if isinstance(error, SystemExit):
+        return f"SystemExit: {error} (a processor can't end its worker: raise DeadLetter, or another error)"[
+            :_REASON_LENGTH
+        ]
     return f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
 
 

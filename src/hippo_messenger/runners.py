@@ -60,6 +60,7 @@ class Runners:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
         while len(self) and (left := deadline - loop.time()) > 0:
+            self._go_on()
             tasks = {*self._running} if self._next is None else {*self._running, self._next}
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
@@ -84,7 +85,7 @@ class Runners:
 
     def _go_on(self) -> None:
         """See to it that somebody is there for what stands in line."""
-        if self._line and self._next is None:
+        if self._line and (self._next is None or self._next.done()):  # the latter cancelled before it began
             self._next = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -100,7 +101,11 @@ class Runners:
                 outcome = await turn
             except asyncio.CancelledError:
                 outcome = Outcome.back(job)
-            except Exception as fault:
+            except (KeyboardInterrupt, SystemExit):  # the loop is left; what is to become of it, others decide
+                if self._running.pop(task, None) is not None:
+                    self._end(job, Outcome.back(job))
+                raise
+            except BaseException as fault:  # a job that didn't end would be locked for as long as the worker lives
                 log.exception("a fault of the worker itself, at job %s", job.id)
                 outcome = Outcome.failed(job, f"a fault of the worker itself: {fault!r}")
             if self._running.pop(task, None) is None:  # it was put back already
