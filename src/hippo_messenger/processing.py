@@ -26,6 +26,8 @@ from hippo_messenger.errors import (
     DeadLetter,
     Discard,
     EventError,
+    LayoutTooNewError,
+    RedisError,
     UnknownEventTypeError,
     UnknownServiceError,
 )
@@ -122,7 +124,7 @@ class Processing:
             raise ConfigurationError(
                 "expected a processor, got none: pass processor=… or decorate a function with @worker.on(…)"
             )
-        self._home = _Home(asyncio.get_running_loop(), threading.get_ident())
+        self._home = _Home(asyncio.get_running_loop(), threading.get_ident(), patience=self._settings.call_timeout)
 
     def close(self) -> None:
         """Let go of the threads; plain processors that still run are not waited for."""
@@ -292,6 +294,8 @@ class _Home:
 
     loop: asyncio.AbstractEventLoop
     thread: int
+    patience: float
+    """How long (s) an outage is waited out by what a processor says of its job."""
 
 
 class _Channel:
@@ -313,10 +317,19 @@ class _Channel:
         return self._cancellation.wait(timeout)
 
     def log(self, line: str) -> Awaitable[None]:
-        return self._here_or_there(self._queue.log(self._job, line))
+        return self._here_or_there(self._say(self._queue.log, line))
 
     def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
-        return self._here_or_there(self._queue.update_progress(self._job, to_json(progress)))
+        return self._here_or_there(self._say(self._queue.update_progress, to_json(progress)))
+
+    async def _say(self, how: Callable[..., Coroutine[Any, Any, None]], words: str | bytes) -> None:
+        """The job is worth more than what is said of it, by which nothing is decided."""
+        try:
+            await how(self._job, words, patience=self._home.patience)
+        except LayoutTooNewError:
+            raise
+        except RedisError as error:
+            log.warning("%s: what job %s says of itself is lost: %s", self._queue.name, self._job.id, error)
 
     def _here_or_there(self, call: Coroutine[Any, Any, None]) -> Awaitable[None]:
         if threading.get_ident() == self._home.thread:

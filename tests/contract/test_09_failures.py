@@ -157,6 +157,27 @@ async def test_an_asynchronous_function_can_too(bus: Bus) -> None:
     assert (await bus.job("account", event_id))["progress"] == '{"done":1}'
 
 
+@pytest.mark.parametrize("kind", ["plain", "asynchronous"])
+async def test_a_line_that_cannot_be_written_is_lost_and_its_job_goes_on(bus: Bus, kind: str) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+
+    async def asynchronous(job: HippoJob[EventData]) -> str:
+        await job.log("half way")
+        return "done"
+
+    def plain(job: HippoJob[EventData]) -> str:
+        job.log("half way")
+        return "done"
+
+    event_id = "a-job-with-a-broken-log"
+    await bus.redis.set(bus.queue("account").job(event_id) + ":logs", "no list")
+    await bus.worker(messenger, plain if kind == "plain" else asynchronous)
+    await messenger.send(ORDER, event_id=event_id, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    assert (await bus.job("account", event_id))["returnvalue"] == "done"
+
+
 async def test_each_event_can_have_a_processor_of_its_own(bus: Bus) -> None:
     messenger = bus.messenger(HippoService.ACCOUNT)
     worker = HippoWorker(messenger=messenger)

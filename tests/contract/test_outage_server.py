@@ -10,7 +10,9 @@ import pytest
 import redis.asyncio
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
+from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import NotSentError, RedisLoadingError, RedisOutOfMemoryError
+from hippo_messenger.job import HippoJob
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import eventually
 from tests.conftest import StartServer
@@ -138,6 +140,29 @@ async def test_a_worker_on_a_full_redis_settles_what_it_has_and_takes_no_harm(ow
 
     await own_bus.settled("account", completed=before + 10)
     assert {system.processed[event_id] for event_id in ids} == {1}
+
+
+@pytest.mark.chaos
+async def test_what_processors_say_of_their_jobs_holds_up_nothing_on_a_full_redis(
+    own_bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line that waited for room would keep what makes room from being settled."""
+
+    async def talkative(job: HippoJob[EventData]) -> None:
+        await job.log("half way")
+        await job.update_progress(50)
+
+    account = own_bus.messenger(HippoService.ACCOUNT)
+    await own_bus.worker(account, talkative, concurrency=2)
+    meta = own_bus.queue("account").base + "meta"
+    await own_bus.redis.hset(meta, "paused", 1)
+    ids = await account.send_many([order(number) for number in range(10)], notify_self=True)
+
+    await own_bus.redis.config_set("maxmemory", 1)
+    await own_bus.redis.hdel(meta, "paused")
+
+    await own_bus.settled("account", completed=10)
+    assert f"account: what job {ids[0]} says of itself is lost: " in caplog.text
 
 
 @pytest.mark.chaos

@@ -188,9 +188,9 @@ class Hippo:
         if isinstance(step, Limit):
             await self._queue.pause_at(step.failed, rejected=self._layout.rejected(MAIN))
         elif step.kind == "log":
-            await self._queue.log(self._held[step.job], step.words)
+            await self._queue.log(self._held[step.job], step.words, patience=LOCK / 1000)
         else:
-            await self._queue.update_progress(self._held[step.job], step.words.encode())
+            await self._queue.update_progress(self._held[step.job], step.words.encode(), patience=LOCK / 1000)
 
     async def close(self) -> None:
         await self._publisher.close()

@@ -142,20 +142,24 @@ class Queue:
         """Wake one idle worker of this queue."""
         await self._connection.execute("ZADD", self._keys.marker, 0, "0")
 
-    async def log(self, job: QueuedJob, line: str) -> None:
-        """Add a line to a job's log, which keeps as many as the job's options say, or all."""
+    async def log(self, job: QueuedJob, line: str, *, patience: float) -> None:
+        """Add a line to a job's log, which keeps as many as the job's options say, or all.
+
+        `patience` as for `Caller.call`: it is never worth what the job itself is, and waits for Redis no longer.
+        """
         keep = job.read_options.get("kl")  # so BullMQ stores `keepLogs`
         limit = keep if isinstance(keep, int) and not isinstance(keep, bool) and 0 < keep <= _MOST_LINES else ""
-        await self._note(job, "log", _writable(line), keep=limit)
+        await self._note(job, "log", _writable(line), keep=limit, patience=patience)
 
-    async def update_progress(self, job: QueuedJob, progress: bytes) -> None:
-        """Replace a job's progress, and tell who follows the events stream; `progress` is JSON."""
-        await self._note(job, "progress", progress)
+    async def update_progress(self, job: QueuedJob, progress: bytes, *, patience: float) -> None:
+        """Replace a job's progress, and tell who follows the events stream; `progress` is JSON, `patience` as above."""
+        await self._note(job, "progress", progress, patience=patience)
 
-    async def _note(self, job: QueuedJob, kind: str, words: bytes, *, keep: int | str = "") -> None:
+    async def _note(self, job: QueuedJob, kind: str, words: bytes, *, keep: int | str = "", patience: float) -> None:
         key = self._keys.base.encode() + job.key
         keys = (key, key + b":logs", self._keys.base + "events")
-        await self._call("note", keys, [kind, job.key, words, self._events_stream, keep])
+        arguments: list[Argument] = [kind, job.key, words, self._events_stream, keep]
+        await self._caller.call("note", keys, arguments, patience=patience)
 
     async def renew(self, jobs: Iterable[QueuedJob], *, lock: float) -> tuple[str, ...]:
         """Hold these jobs for so many seconds more; the ids of those that are lost."""
