@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.breaker import Breaker
 from hippo_messenger.catalogue.model import EventData
-from hippo_messenger.errors import ConfigurationError, MessengerClosedError, RedisError
+from hippo_messenger.errors import ConfigurationError, LayoutTooNewError, MessengerClosedError, RedisError
 from hippo_messenger.health import Health, Pulse
 from hippo_messenger.log import log
 from hippo_messenger.messenger import HippoMessenger
@@ -354,8 +354,17 @@ class HippoWorker:
                 log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 
     async def _pause_at_limit(self) -> None:
-        limit = self._settings.dead_letter_limit
-        if await self._queue.pause_at(limit, rejected=self._rejected_key):
+        """Look after every failure. What waits here is not settled, and on a full Redis nothing else makes room."""
+        settings = self._settings
+        limit = settings.dead_letter_limit
+        try:
+            paused = await self._queue.pause_at(limit, rejected=self._rejected_key, patience=settings.call_timeout)
+        except LayoutTooNewError:
+            raise
+        except RedisError as error:
+            log.error("%s: could not be paused at its limit of dead letters: %s", self._queue.name, error)
+            return
+        if paused:
             log.error(
                 "%s: the queue holds %d dead letters and is paused; redrive or discard them, then resume it",
                 self._queue.name,

@@ -11,7 +11,7 @@ import redis.asyncio
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.catalogue.model import EventData
-from hippo_messenger.errors import NotSentError, RedisLoadingError, RedisOutOfMemoryError
+from hippo_messenger.errors import DeadLetter, NotSentError, RedisLoadingError, RedisOutOfMemoryError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import eventually
@@ -140,6 +140,47 @@ async def test_a_worker_on_a_full_redis_settles_what_it_has_and_takes_no_harm(ow
 
     await own_bus.settled("account", completed=before + 10)
     assert {system.processed[event_id] for event_id in ids} == {1}
+
+
+@pytest.mark.chaos
+async def test_a_limit_of_dead_letters_holds_up_nothing_on_a_full_redis_and_counts_again_later(
+    own_bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pausing the queue needs room; a worker that insisted on it would settle nothing that makes some."""
+    settings = own_bus.settings.model_copy(update={"dead_letter_limit": 1})
+    account = own_bus.messenger(HippoService.ACCOUNT, settings=settings)
+    release, begun = asyncio.Event(), asyncio.Event()
+    dead: set[str] = set()
+
+    async def process(job: HippoJob[EventData]) -> None:
+        if job.id in dead:
+            await begun.wait()
+            raise DeadLetter("never")
+        begun.set()
+        await release.wait()
+
+    dead |= {"a-job-that-is-dead", "another-that-is-dead"}
+    await own_bus.worker(account, process, concurrency=2)
+    meta = own_bus.queue("account").base + "meta"
+    await own_bus.redis.hset(meta, "paused", 1)
+    for event_id in ("a-job-that-is-dead", "a-job-that-is-done"):
+        await account.send(order(1), event_id=event_id, notify_self=True)
+
+    await own_bus.redis.config_set("maxmemory", 1)
+    await own_bus.redis.hdel(meta, "paused")
+    await own_bus.settled("account", active=1, failed=1)
+    release.set()
+    await own_bus.settled("account", completed=1, failed=1)
+    assert "account: could not be paused at its limit of dead letters" in caplog.text
+    await own_bus.redis.config_set("maxmemory", 0)
+
+    await account.send(order(1), event_id="another-that-is-dead", notify_self=True)
+    await own_bus.settled("account", completed=1, failed=2)
+
+    async def paused() -> bool:
+        return bool(await own_bus.redis.hget(meta, "paused") == b"1")
+
+    await eventually(paused)
 
 
 @pytest.mark.chaos

@@ -186,7 +186,7 @@ class Hippo:
 
     async def _note(self, step: Note | Limit) -> None:
         if isinstance(step, Limit):
-            await self._queue.pause_at(step.failed, rejected=self._layout.rejected(MAIN))
+            await self._queue.pause_at(step.failed, rejected=self._layout.rejected(MAIN), patience=LOCK / 1000)
         elif step.kind == "log":
             await self._queue.log(self._held[step.job], step.words, patience=LOCK / 1000)
         else:

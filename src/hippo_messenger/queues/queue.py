@@ -180,12 +180,13 @@ class Queue:
         left = cast("int", fresh_for) / 1000  # negative where somebody has given it no time, or it is over by now
         return _texts(ids), min(left, interval) if left >= 0 else interval / 10
 
-    async def pause_at(self, limit: int, *, rejected: str) -> bool:
+    async def pause_at(self, limit: int, *, rejected: str, patience: float) -> bool:
         """Pause the queue if it holds so many dead letters; True if that has happened now.
 
-        `rejected` is the key of its records of rejected events, which are none.
+        `rejected` is the key of its records of rejected events, which are none; `patience` as for `Caller.call`.
         """
-        return bool((await self._call("pause_at", (*self._keys.all, rejected), [self._events_stream, limit]))[0])
+        keys = (*self._keys.all, rejected)
+        return bool((await self._caller.call("pause_at", keys, [self._events_stream, limit], patience=patience))[0])
 
     async def _call(self, script: str, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> list[object]:
         return await self._caller.call(script, keys, arguments, patience=None)
