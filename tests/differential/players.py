@@ -169,7 +169,8 @@ class Hippo:
             case Settle(outcomes, fetch):
                 return await self._settle(outcomes, fetch)
             case Renew(jobs):
-                return list(await self._queue.renew([self._held[job] for job in jobs], lock=LOCK / 1000))
+                lost = await self._queue.renew([self._held[job] for job in jobs], lock=LOCK / 1000)
+                return [job.id for job in lost]
             case Recover(max_stalls):
                 await self._connection.execute("DEL", self._layout.broker.stalled_check)
                 ids, _ = await self._queue.recover(interval=60, max_stalls=max_stalls)

@@ -161,12 +161,13 @@ class Queue:
         arguments: list[Argument] = [kind, job.key, words, self._events_stream, keep]
         await self._caller.call("note", keys, arguments, patience=patience)
 
-    async def renew(self, jobs: Iterable[QueuedJob], *, lock: float) -> tuple[str, ...]:
-        """Hold these jobs for so many seconds more; the ids of those that are lost."""
+    async def renew(self, jobs: Sequence[QueuedJob], *, lock: float) -> list[QueuedJob]:
+        """Hold these jobs for so many seconds more; those of them that are lost, which another take may hold by now."""
         arguments: list[Argument] = [math.ceil(lock * 1000)]
         for job in jobs:
             arguments += (job.key, job.token)
-        return _texts((await self._call("renew", self._keys.all, arguments))[0])
+        places = cast("list[int]", (await self._call("renew", self._keys.all, arguments))[0])
+        return [jobs[place - 1] for place in places]
 
     async def recover(self, *, interval: float, max_stalls: int) -> tuple[tuple[str, ...], float]:
         """Put back the jobs of workers that died; their ids, and how long (s) nobody need look again.

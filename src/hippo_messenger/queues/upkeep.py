@@ -53,9 +53,8 @@ class Upkeep:
             await asyncio.sleep(due - loop.time())
             if not (held := self.held):
                 continue
-            lost = set(await self._queue.renew(held, lock=self._lock))
-            for job in held:
-                if job.id in lost and id(job) in self._held:
+            for job in await self._queue.renew(held, lock=self._lock):
+                if id(job) in self._held:
                     self.let_go(job)
                     self._observer.lock_lost(job.id, queue=self._queue.name)
                     log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
