@@ -320,7 +320,8 @@ class _Channel:
         return self._here_or_there(self._say(self._queue.log, line))
 
     def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
-        return self._here_or_there(self._say(self._queue.update_progress, to_json(progress)))
+        words = to_json(progress, inf_nan_mode="strings")  # as JSON has no such numbers, and Node takes none
+        return self._here_or_there(self._say(self._queue.update_progress, words))
 
     async def _say(self, how: Callable[..., Coroutine[Any, Any, None]], words: str | bytes) -> None:
         """The job is worth more than what is said of it, by which nothing is decided."""

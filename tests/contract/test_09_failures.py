@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from decimal import Decimal
 
 import pytest
@@ -155,6 +157,25 @@ async def test_an_asynchronous_function_can_too(bus: Bus) -> None:
 
     await bus.settled("account", completed=1)
     assert (await bus.job("account", event_id))["progress"] == '{"done":1}'
+
+
+@pytest.mark.parametrize(
+    ("progress", "written"), [(math.nan, "NaN"), ({"eta": math.inf}, {"eta": "Infinity"})], ids=["nan", "infinity"]
+)
+async def test_a_progress_that_is_no_number_is_json_all_the_same(
+    bus: Bus, progress: float | dict[str, object], written: object
+) -> None:
+    """Guards against JSON that no Node reader of the queue parses: bull-board would fail as a whole."""
+    messenger = bus.messenger(HippoService.ACCOUNT)
+
+    async def processor(job: HippoJob[EventData]) -> None:
+        await job.update_progress(progress)
+
+    await bus.worker(messenger, processor)
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    assert json.loads((await bus.job("account", event_id))["progress"], parse_constant=pytest.fail) == written
 
 
 @pytest.mark.parametrize("kind", ["plain", "asynchronous"])
