@@ -173,6 +173,7 @@ class HippoWorker:
         Raises:
             ConfigurationError: There is no processor at all.
             RedisError: Redis can't be used; nothing was started.
+            MessengerClosedError: It was started before, or was stopped meanwhile; nothing was started.
         """
         if self._stopping or self._started:
             raise MessengerClosedError("expected a worker that was not started yet; make a new one")
@@ -182,8 +183,14 @@ class HippoWorker:
             log.info("worker of %s: enable_workers is False, so no job is taken", service)
             return
         self._processing.check()
-        await self._messenger.connection.open()
-        await self._queue.show_up()
+        try:
+            await self._messenger.connection.open()
+            await self._queue.show_up()
+            self._check_not_stopped()
+        except BaseException:
+            await self._queue.leave()
+            self._check_not_stopped()  # what the stop has closed has raised an error of its own
+            raise
         supervision = self._supervision
         self._pulse.beat()
         self._tasks = [
@@ -199,24 +206,29 @@ class HippoWorker:
     async def run(self) -> None:
         """Start, and process until SIGINT or SIGTERM; then stop within the grace period, at a second signal at once.
 
+        It stops in the same way when it is cancelled.
+
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; it has stopped.
         """
         with Shutdown() as shutdown:
             await self.start()
-            await shutdown.asked_or(self._supervision.gave_up())
-            stopping = asyncio.create_task(self.stop())
-            await shutdown.urged_or(asyncio.shield(stopping))
-            if not stopping.done():
-                await self.stop(grace=0)
-            await stopping
+            try:
+                await shutdown.asked_or(self._supervision.gave_up())
+            finally:
+                stopping = asyncio.create_task(self.stop())
+                await shutdown.urged_or(asyncio.shield(stopping))
+                if not stopping.done():
+                    await self.stop(grace=0)
+                await stopping
             if self._supervision.fault is not None:
                 raise self._supervision.fault
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Take no more, let running processors finish, and put the rest back at the head of the queue.
 
-        No attempt is counted for what is put back. Called again while it waits, the shorter grace counts.
+        No attempt is counted for what is put back. Called again while it waits, the shorter grace counts; called again
+        after it was cancelled, it goes on.
 
         Args:
             grace: Seconds for running processors; left out, `worker_grace`.
@@ -226,8 +238,7 @@ class HippoWorker:
         await self._runners.finish(within=self._settings.worker_grace if grace is None else grace)
         await self._runners.cancel(within=_CANCEL_TIME)
         self._changed.set()
-        tasks, self._tasks = self._tasks, []
-        if tasks:
+        if tasks := self._tasks:
             processing = tasks[0]
             await asyncio.wait([processing], timeout=_HAND_BACK_TIME)
             if not processing.done():
@@ -237,6 +248,7 @@ class HippoWorker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks = []
         self._watchdog.stop()
         self._processing.close()
         await self._pace.stop()
@@ -250,6 +262,10 @@ class HippoWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _check_not_stopped(self) -> None:
+        if self._stopping:
+            raise MessengerClosedError("expected a worker that runs, got one that was stopped while it was started")
 
     async def _process_all(self) -> None:
         """One call after the other: each settles what has finished since the last and takes what there is room for."""
