@@ -27,6 +27,7 @@ from hippo_messenger.errors import (
     Discard,
     EventError,
     LayoutTooNewError,
+    ProcessorTimeoutError,
     RedisError,
     UnknownEventTypeError,
     UnknownServiceError,
@@ -211,10 +212,15 @@ class Processing:
 
     async def _run(self, processor: Processor[Any], event: HippoJob[EventData], cancellation: Cancellation) -> object:
         limit = self._limits.get(event.job_type, self._limit)
-        if not self._is_asynchronous(processor):
-            return await self._in_thread(processor, event, cancellation, limit)
-        call = cast("Awaitable[object]", processor(event))
-        return await (call if limit is None else limit.over_coroutine(call, name=_name(processor)))
+        began = asyncio.get_running_loop().time() if limit is not None else 0.0
+        if self._is_asynchronous(processor):
+            call = cast("Awaitable[object]", processor(event))
+        else:
+            returned = await self._in_thread(processor, event, cancellation, limit)
+            if not inspect.isawaitable(returned):
+                return returned
+            call = returned  # of a lambda around an asynchronous function: that is still to be done
+        return await (call if limit is None else limit.over_coroutine(call, began=began, name=_name(processor)))
 
     async def _in_thread(
         self,
@@ -235,8 +241,11 @@ class Processing:
         except asyncio.CancelledError:
             cancellation.set()
             await asyncio.wait([future])  # its worker doesn't wait for long
-            if cancellation.was_seen:
+            if _drop_unbegun(future) or cancellation.was_seen:
                 raise
+        except ProcessorTimeoutError:
+            _drop_unbegun(future)
+            raise
         return future.result()
 
     def _is_asynchronous(self, processor: Processor[Any]) -> bool:
@@ -360,6 +369,14 @@ def _looked_at(future: asyncio.Future[object]) -> None:
     """Nobody need complain that an error was never looked at, where a worker could wait no longer."""
     if not future.cancelled():
         future.exception()
+
+
+def _drop_unbegun(future: asyncio.Future[object]) -> bool:
+    """Whether a plain processor has returned its work to be awaited, instead of doing it; it is not begun any more."""
+    returned = None if future.cancelled() or future.exception() is not None else future.result()
+    if inspect.iscoroutine(returned):
+        returned.close()
+    return inspect.isawaitable(returned)
 
 
 def _name(processor: Processor[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Awaitable
 from decimal import Decimal
 
 import pytest
@@ -70,6 +71,23 @@ async def test_discard_completes_without_effect_and_says_so(bus: Bus) -> None:
 
     await bus.settled("account", completed=1)
     assert (await bus.job("account", event_id))["returnvalue"] == {"discarded": "seen before"}
+
+
+async def test_what_a_plain_function_returns_to_be_awaited_is_awaited(bus: Bus) -> None:
+    """Guards against a lambda, or a decorator that knows nothing of coroutines, whose work was never begun."""
+    messenger = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=2, delay=0.02))
+    recorder = Recorder(raises=[ValueError("first")], returns="done")
+
+    def hands_on(job: HippoJob[EventData]) -> Awaitable[object]:
+        return recorder(job)
+
+    await bus.worker(messenger, hands_on)
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await recorder.got(2)
+    await bus.settled("account", completed=1)
+    assert (await bus.job("account", event_id))["returnvalue"] == "done"
 
 
 @pytest.mark.parametrize(("returned", "reason"), [(object(), "no JSON"), ("x" * 70_000, "more than the 65,536")])
