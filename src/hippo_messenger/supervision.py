@@ -27,7 +27,8 @@ class Supervision:
     """The loops of one owner.
 
     A loop that ends with an error is logged with its trace, told to the observer, and started again after a pause that
-    grows from 50 ms to 2 s. Only `LayoutTooNewError` ends it for good, since no restart helps there.
+    grows from 50 ms to 2 s. Only `LayoutTooNewError` ends it for good, since no restart helps there; the others end
+    with it, so that what the owner holds is found by those who can settle it.
     """
 
     def __init__(self, owner: str, *, observer: Observer) -> None:
@@ -36,6 +37,7 @@ class Supervision:
         self._observer = observer
         self._fault: LayoutTooNewError | None = None
         self._given_up = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def fault(self) -> LayoutTooNewError | None:
@@ -51,8 +53,11 @@ class Supervision:
         return "" if started else "it was not started yet"
 
     def start(self, name: str, loop: Loop) -> asyncio.Task[None]:
-        """Run a loop in a task of its own, which ends when the loop returns, is cancelled, or has given up."""
-        return asyncio.create_task(self._keep(name, loop), name=f"hippo-{self._owner}-{name}".replace(" ", "-"))
+        """Run a loop in a task of its own, which ends when the loop returns, is cancelled, or one has given up."""
+        task = asyncio.create_task(self._keep(name, loop), name=f"hippo-{self._owner}-{name}".replace(" ", "-"))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def watch(self, health: Callable[[], Health], *, every: float) -> asyncio.Task[None]:
         """Look at the owner's health every so many seconds, and say when it stops being ready, and when it is again."""
@@ -73,6 +78,8 @@ class Supervision:
                 log.error("%s: its %s has stopped for good: %s", self._owner, name, error)
                 self._fault = error
                 self._given_up.set()
+                for task in self._tasks - {asyncio.current_task()}:
+                    task.cancel()
                 return
             except asyncio.CancelledError as error:
                 if _is_cancelled():

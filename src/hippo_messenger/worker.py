@@ -431,6 +431,8 @@ class HippoWorker:
         try:
             async with asyncio.timeout(_HAND_BACK_TIME):
                 await call
+        except LayoutTooNewError:
+            raise
         except (TimeoutError, RedisError) as error:
             log.error("%s: what could not be settled will be recovered as stalled: %r", self._queue.name, error)
 
