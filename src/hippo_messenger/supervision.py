@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.errors import LayoutTooNewError
@@ -32,7 +31,7 @@ class Supervision:
     """
 
     def __init__(self, owner: str, *, observer: Observer) -> None:
-        """Take the name that the owner has in logs."""
+        """Take the name that the owner has in logs, and an observer that doesn't raise."""
         self._owner = owner
         self._observer = observer
         self._fault: LayoutTooNewError | None = None
@@ -88,7 +87,7 @@ class Supervision:
             except Exception as error:
                 fault = error
             log.error("%s: its %s died of a fault and is started again", self._owner, name, exc_info=fault)
-            self._tell(partial(self._observer.restarted, self._owner, loop=name, error=fault))
+            self._observer.restarted(self._owner, loop=name, error=fault)
             if time.monotonic() - started > _SOUND:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
@@ -103,17 +102,10 @@ class Supervision:
             was_ready = found.ready
             if found.ready:
                 log.warning("%s: consumes its queue again", self._owner)
-                self._tell(partial(self._observer.ready, self._owner))
+                self._observer.ready(self._owner)
             else:
                 log.error("%s: does not consume its queue: %s", self._owner, found.reason)
-                self._tell(partial(self._observer.unready, self._owner, reason=found.reason))
-
-    def _tell(self, call: Callable[[], None]) -> None:
-        """An observer that raises may have been the fault: it must not end the supervision too."""
-        try:
-            call()
-        except Exception:
-            log.exception("%s: its observer raised", self._owner)
+                self._observer.unready(self._owner, reason=found.reason)
 
 
 def _is_cancelled() -> bool:

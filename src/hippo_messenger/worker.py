@@ -125,6 +125,7 @@ class HippoWorker:
         )
         self._runners = Runners(self._processing.process, ended=self._ended)
         self._finished: list[Outcome] = []
+        self._returned: list[Outcome] = []
         self._changed = asyncio.Event()
         self._look = True
         self._exchanged = 0.0
@@ -354,7 +355,10 @@ class HippoWorker:
 
     def _ended(self, job: QueuedJob, outcome: Outcome) -> None:
         self._pace.ended(job.id)
-        self._finished.append(outcome)
+        if outcome.kind == "back" and self._stopping:
+            self._returned.append(outcome)  # all of them at once, so that the oldest ends at the head of the line
+        else:
+            self._finished.append(outcome)
         self._changed.set()
 
     def _report(self, outcomes: Sequence[Outcome], statuses: Sequence[str]) -> None:
@@ -412,16 +416,13 @@ class HippoWorker:
     async def _wind_down(self, listener: asyncio.Task[bool] | None) -> None:
         """Settle what still finishes, then put the rest back, and pass on a wake-up that may have come too late."""
         await _end(listener)
-        returned: list[Outcome] = []
         while len(self._runners) or self._finished:
-            returned += [outcome for outcome in self._finished if outcome.kind == "back"]
-            self._finished = [outcome for outcome in self._finished if outcome.kind != "back"]
             if self._finished:
                 await self._within_hand_back_time(self._exchange(0))
-            elif len(self._runners):
+            else:
                 await self._changed.wait()
                 self._changed.clear()
-        self._finished = returned[::-1]  # the newest first, so that the oldest ends at the head of the line
+        self._finished, self._returned = self._returned[::-1], []  # the newest first
         if self._finished:
             await self._within_hand_back_time(self._exchange(0))
         elif listener is not None:
