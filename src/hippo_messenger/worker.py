@@ -362,15 +362,15 @@ class HippoWorker:
         self._changed.set()
 
     def _report(self, outcomes: Sequence[Outcome], statuses: Sequence[str]) -> None:
-        for outcome in outcomes:
-            self._upkeep.let_go(outcome.job)
         observer = self._messenger.observer
         for outcome, status in zip(outcomes, statuses, strict=True):
             job = outcome.job
-            if status == "settled":
+            was_held = self._upkeep.let_go(job)
+            if status == "settled" or (status == "unsure" and was_held):
                 observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
-            else:
+            elif status == "lost" and was_held:  # else that was told when its renewal found it out
                 observer.lock_lost(job.id, queue=self._queue.name)
+            if status in ("lost", "gone"):
                 log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 
     async def _pause_at_limit(self) -> None:

@@ -15,6 +15,7 @@ from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import MessengerClosedError
 from hippo_messenger.job import HippoJob
+from hippo_messenger.observer import Observer
 from hippo_messenger.testing import Proxy, eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
@@ -355,6 +356,71 @@ async def test_a_pause_is_honoured(bus: Bus) -> None:
 
     await recorder.got(1)
     assert worker is not None
+
+
+class Counting(Observer):
+    """Remembers which jobs were settled, and whose lock was lost."""
+
+    def __init__(self) -> None:
+        self.settlings: list[str] = []
+        self.lost: list[str] = []
+
+    def settled(self, event_type: str, *, queue: str, outcome: str) -> None:
+        self.settlings.append(outcome)
+
+    def lock_lost(self, job_id: str, *, queue: str) -> None:
+        self.lost.append(job_id)
+
+
+async def test_a_settling_whose_reply_was_lost_counts_as_one(bus: Bus, proxy: Proxy) -> None:
+    """Guards against an alarm about lost locks whenever a connection breaks."""
+    observer, release = Counting(), asyncio.Event()
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.wait()
+
+    settings = bus.settings.model_copy(update={"worker_lock": 60.0, "worker_stall_check": 60.0})
+    account = bus.messenger(HippoService.ACCOUNT, url=proxy.url, settings=settings, observer=observer)
+    await bus.worker(account, hold, concurrency=3)
+    await fill(bus, 3)
+    await bus.settled("account", active=3)
+
+    proxy.drop_replies(1)
+    release.set()
+    await bus.settled("account", completed=3)
+
+    async def told() -> None:
+        assert observer.settlings == ["completed"] * 3
+
+    await eventually(told)
+    assert (proxy.dropped, observer.lost) == (1, [])
+
+
+async def test_a_lock_that_is_lost_is_told_of_once_and_a_job_that_is_gone_has_lost_none(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer, release = Counting(), asyncio.Event()
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.wait()
+
+    settings = bus.settings.model_copy(update={"worker_stall_check": 60.0})
+    account = bus.messenger(HippoService.ACCOUNT, settings=settings, observer=observer)
+    worker = await bus.worker(account, hold, concurrency=2)
+    ids = await fill(bus, 2)
+    await bus.settled("account", active=2)
+
+    await bus.redis.delete(bus.queue("account").job(ids[0]) + ":lock", bus.queue("account").job(ids[1]))
+
+    async def lost() -> bool:
+        return observer.lost == [ids[0]]
+
+    await eventually(lost)
+    release.set()
+    await worker.stop()
+
+    assert (observer.lost, observer.settlings) == ([ids[0]], [])
+    assert f"job {ids[1]} was gone before it was completed" in caplog.text
 
 
 async def test_workers_of_one_messenger_wait_side_by_side(bus: Bus) -> None:
