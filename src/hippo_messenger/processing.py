@@ -144,7 +144,7 @@ class Processing:
             self._pace.succeeded(job.id)
             return outcome
         except Discard as error:
-            result = json.dumps({"discarded": str(error)}).encode()
+            result = json.dumps({"discarded": str(error)[:_REASON_LENGTH]}).encode()
             return Outcome.completed(job, result, keep=job.keep_completed(self._keep))
         except _NoProcessor as error:
             return await self._expired_unread(job) or self._postponed(job, error)
@@ -171,6 +171,8 @@ class Processing:
             raise _NoProcessor(str(error)) from None
         except EventError as error:
             raise _Unfit(f"{type(error).__name__}: {error}") from None
+        except Exception as error:  # a catalogue's own validator, say: it is the event's, and no attempt of a processor
+            raise _Unfit(f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it") from error
         envelope = event.envelope
         return HippoJob(
             data=event.data,

@@ -32,6 +32,7 @@ class Runners:
         self._ended = ended
         self._line: deque[QueuedJob] = deque()
         self._running: dict[asyncio.Task[None], QueuedJob] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
         self._next: asyncio.Task[None] | None = None
         self._bytes = 0
 
@@ -73,7 +74,9 @@ class Runners:
         self._line.clear()
         tasks = tuple(self._running)
         for task in tasks:
-            task.cancel()
+            if task not in self._cancelled:  # a second time would interrupt its cleaning up
+                self._cancelled.add(task)
+                task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=within)
         for task in tasks:

@@ -73,6 +73,17 @@ async def test_discard_completes_without_effect_and_says_so(bus: Bus) -> None:
     assert (await bus.job("account", event_id))["returnvalue"] == {"discarded": "seen before"}
 
 
+async def test_the_reason_of_what_is_discarded_is_cut_to_what_may_be_kept(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+    await bus.worker(messenger, Recorder(raises=[Discard("x" * 1_000_000)]))
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    reason = (await bus.job("account", event_id))["returnvalue"]["discarded"]
+    assert reason == "x" * 4096
+
+
 async def test_what_a_plain_function_returns_to_be_awaited_is_awaited(bus: Bus) -> None:
     """Guards against a lambda, or a decorator that knows nothing of coroutines, whose work was never begun."""
     messenger = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=2, delay=0.02))

@@ -221,6 +221,33 @@ async def test_what_is_cancelled_and_what_has_not_begun_is_put_back_and_what_end
     assert len(ends.runners) == 0
 
 
+async def test_a_second_cancel_while_the_first_waits_interrupts_no_cleaning_up() -> None:
+    begun, cleaning, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def process(job: QueuedJob) -> Outcome:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await go_on.wait()
+            cleaned.append(job.id)
+        return done(job)
+
+    cleaned: list[str] = []
+    ends = Ends(process)
+    ends.runners.start([job("a")])
+    await begun.wait()
+    first = asyncio.create_task(ends.runners.cancel(within=10))
+    await cleaning.wait()
+    second = asyncio.create_task(ends.runners.cancel(within=10))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, second)
+
+    assert (cleaned, ends.kinds) == (["a"], [("a", "back")])
+
+
 async def test_a_job_that_ignores_its_cancellation_is_put_back_once() -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
