@@ -20,7 +20,7 @@ from hippo_messenger.errors import (
 from hippo_messenger.health import Health, Pulse
 from hippo_messenger.intake import Intake, ReceivedEvent
 from hippo_messenger.log import log
-from hippo_messenger.observer import Observer
+from hippo_messenger.observer import Observer, guarded
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.clock import Clock
 from hippo_messenger.queues.connection import Connection, RedisSource
@@ -67,7 +67,7 @@ class HippoBroker:
         """
         self._settings = settings or Settings.from_environment()
         self._intake = Intake(catalogue or Catalogue.from_environment(), max_bytes=self._settings.max_event_bytes)
-        self._observer = observer or Observer()
+        self._observer = guarded(observer)
         self._keep = Retention(age=self._settings.completed_age, count=self._settings.completed_count)
         self._connection = Connection.of(redis_connection, settings=self._settings)
         self._layout = Layout(self._settings.prefix)

@@ -77,13 +77,16 @@ class HippoJob(Generic[Data]):
     def log(self, line: str) -> Awaitable[None]:
         """Add a line to the job's log, where BullMQ's tools show it.
 
-        In an asynchronous processor await it; in a plain one it has happened when the call returns.
+        In an asynchronous processor await it; in a plain one it has happened when the call returns. Where Redis doesn't
+        take it (it is full, or away for longer than `call_timeout`), the line is lost, the worker's log says so, and
+        the job goes on.
         """
         return self.channel.log(line)
 
     def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
         """Say how far the job is, where BullMQ's tools show it: a number or a JSON object.
 
-        In an asynchronous processor await it; in a plain one it has happened when the call returns.
+        In an asynchronous processor await it; in a plain one it has happened when the call returns. It may be lost, as
+        a line of `log`. NaN and infinity are written as strings, as in results.
         """
         return self.channel.update_progress(progress)

@@ -25,7 +25,7 @@ from hippo_messenger.errors import (
 from hippo_messenger.expiry import Expiry, expiry_time
 from hippo_messenger.limits import WorkLimits
 from hippo_messenger.log import log
-from hippo_messenger.observer import Observer
+from hippo_messenger.observer import Observer, guarded
 from hippo_messenger.presence import Presence
 from hippo_messenger.queues.call import PASSING, Caller
 from hippo_messenger.queues.clock import Clock
@@ -88,7 +88,7 @@ class HippoMessenger:
         self._enable_workers = enable_workers
         self._retry = retry or RetryPolicy()
         self._backlog = backlog
-        self._observer = observer or Observer()
+        self._observer = guarded(observer)
         self._listeners = self._checked_listeners(listens_to)
         self._instance = uuid4().hex
         self._writer = EventWriter(self._catalogue, service=self._service, max_bytes=self._settings.max_event_bytes)
@@ -138,7 +138,7 @@ class HippoMessenger:
 
     @property
     def observer(self) -> Observer:
-        """Told what happens."""
+        """Tells the observer that it was given, and survives what that raises."""
         return self._observer
 
     @property

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
+
 from hippo_messenger.clash import Clash
 from hippo_messenger.errors import HippoError
+from hippo_messenger.log import log
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "guarded"]
+
+_SILENCE = 60.0
+"""For so long (s) one call that raises again is not logged again: it may be made for every event."""
 
 
 class Observer:
-    """Told what happens, as it happens, on the event loop: it must be quick and must not raise.
+    """Told what happens, as it happens, on the event loop: it must be quick. What it raises is logged.
 
     This one looks away. Derive from it, and override what you want to hear of; what later versions add you won't miss.
     """
@@ -71,3 +79,32 @@ class Observer:
 
     def ready(self, owner: str) -> None:
         """It consumes its queue again."""
+
+
+def guarded(observer: Observer | None) -> Observer:
+    """Tells an observer, and survives what it raises; whoever is told things in the middle of a job needs no other.
+
+    Calls that it doesn't override cost what they would without it.
+    """
+    guard = Observer()
+    for name, silent in vars(Observer).items():
+        tell = getattr(observer, name, None)
+        if not name.startswith("_") and tell is not None and getattr(tell, "__func__", None) is not silent:
+            setattr(guard, name, _surviving(tell, name))
+    return guard
+
+
+def _surviving(tell: Callable[..., None], name: str) -> Callable[..., None]:
+    logged_at = -math.inf
+
+    def call(*told: object, **more: object) -> None:
+        nonlocal logged_at
+        try:
+            tell(*told, **more)
+        except Exception:
+            now = time.monotonic()
+            if now - logged_at >= _SILENCE:
+                logged_at = now
+                log.exception("the observer raised at %s; what it was told has happened all the same", name)
+
+    return call

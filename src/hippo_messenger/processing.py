@@ -26,6 +26,9 @@ from hippo_messenger.errors import (
     DeadLetter,
     Discard,
     EventError,
+    LayoutTooNewError,
+    ProcessorTimeoutError,
+    RedisError,
     UnknownEventTypeError,
     UnknownServiceError,
 )
@@ -122,14 +125,14 @@ class Processing:
             raise ConfigurationError(
                 "expected a processor, got none: pass processor=… or decorate a function with @worker.on(…)"
             )
-        self._home = _Home(asyncio.get_running_loop(), threading.get_ident())
+        self._home = _Home(asyncio.get_running_loop(), threading.get_ident(), patience=self._settings.call_timeout)
 
     def close(self) -> None:
         """Let go of the threads; plain processors that still run are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def process(self, job: QueuedJob) -> Outcome:
-        """Run one job to its outcome; raises nothing but the cancellation."""
+        """Run one job to its outcome; raises nothing but the cancellation, and the main thread's interrupt."""
         cancellation = Cancellation()
         try:
             event = self._read(job, cancellation)
@@ -141,7 +144,7 @@ class Processing:
             self._pace.succeeded(job.id)
             return outcome
         except Discard as error:
-            result = json.dumps({"discarded": str(error)}).encode()
+            result = json.dumps({"discarded": str(error)[:_REASON_LENGTH]}).encode()
             return Outcome.completed(job, result, keep=job.keep_completed(self._keep))
         except _NoProcessor as error:
             return await self._expired_unread(job) or self._postponed(job, error)
@@ -153,7 +156,9 @@ class Processing:
                 cancellation.set()  # for threads that an asynchronous processor may have started
                 raise
             return self._failed_attempt(job, error)  # of something that the processor waited for, not of the job
-        except Exception as error:
+        except BaseException as error:  # also the panic of a library, or sys.exit(): it ends a job, and no worker
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # somebody's Ctrl-C, which says nothing about the job
             return self._failed_attempt(job, error)
 
     def _read(self, job: QueuedJob, cancellation: Cancellation) -> HippoJob[EventData]:
@@ -166,6 +171,8 @@ class Processing:
             raise _NoProcessor(str(error)) from None
         except EventError as error:
             raise _Unfit(f"{type(error).__name__}: {error}") from None
+        except Exception as error:  # a catalogue's own validator, say: it is the event's, and no attempt of a processor
+            raise _Unfit(f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it") from error
         envelope = event.envelope
         return HippoJob(
             data=event.data,
@@ -207,10 +214,15 @@ class Processing:
 
     async def _run(self, processor: Processor[Any], event: HippoJob[EventData], cancellation: Cancellation) -> object:
         limit = self._limits.get(event.job_type, self._limit)
-        if not self._is_asynchronous(processor):
-            return await self._in_thread(processor, event, cancellation, limit)
-        call = cast("Awaitable[object]", processor(event))
-        return await (call if limit is None else limit.over_coroutine(call, name=_name(processor)))
+        began = asyncio.get_running_loop().time() if limit is not None else 0.0
+        if self._is_asynchronous(processor):
+            call = cast("Awaitable[object]", processor(event))
+        else:
+            returned = await self._in_thread(processor, event, cancellation, limit)
+            if not inspect.isawaitable(returned):
+                return returned
+            call = returned  # of a lambda around an asynchronous function: that is still to be done
+        return await (call if limit is None else limit.over_coroutine(call, began=began, name=_name(processor)))
 
     async def _in_thread(
         self,
@@ -231,8 +243,11 @@ class Processing:
         except asyncio.CancelledError:
             cancellation.set()
             await asyncio.wait([future])  # its worker doesn't wait for long
-            if cancellation.was_seen:
+            if _drop_unbegun(future) or cancellation.was_seen:
                 raise
+        except ProcessorTimeoutError:
+            _drop_unbegun(future)
+            raise
         return future.result()
 
     def _is_asynchronous(self, processor: Processor[Any]) -> bool:
@@ -290,6 +305,8 @@ class _Home:
 
     loop: asyncio.AbstractEventLoop
     thread: int
+    patience: float
+    """How long (s) an outage is waited out by what a processor says of its job."""
 
 
 class _Channel:
@@ -311,10 +328,20 @@ class _Channel:
         return self._cancellation.wait(timeout)
 
     def log(self, line: str) -> Awaitable[None]:
-        return self._here_or_there(self._queue.log(self._job, line))
+        return self._here_or_there(self._say(self._queue.log, line))
 
     def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
-        return self._here_or_there(self._queue.update_progress(self._job, to_json(progress)))
+        words = to_json(progress, inf_nan_mode="strings")  # as JSON has no such numbers, and Node takes none
+        return self._here_or_there(self._say(self._queue.update_progress, words))
+
+    async def _say(self, how: Callable[..., Coroutine[Any, Any, None]], words: str | bytes) -> None:
+        """The job is worth more than what is said of it, by which nothing is decided."""
+        try:
+            await how(self._job, words, patience=self._home.patience)
+        except LayoutTooNewError:
+            raise
+        except RedisError as error:
+            log.warning("%s: what job %s says of itself is lost: %s", self._queue.name, self._job.id, error)
 
     def _here_or_there(self, call: Coroutine[Any, Any, None]) -> Awaitable[None]:
         if threading.get_ident() == self._home.thread:
@@ -334,14 +361,24 @@ class _Done:
 def _run_plain(processor: Processor[Any], event: HippoJob[EventData]) -> object:
     try:
         return processor(event)
-    except StopIteration as error:  # no future takes it: whoever waits for this one would wait for ever
-        raise RuntimeError("the processor raised StopIteration") from error
+    # No future takes the first, so that whoever waits for this one would wait for ever; the second would pass for
+    # somebody's Ctrl-C, which goes to the main thread alone.
+    except (StopIteration, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the processor raised {type(error).__name__}") from error
 
 
 def _looked_at(future: asyncio.Future[object]) -> None:
     """Nobody need complain that an error was never looked at, where a worker could wait no longer."""
     if not future.cancelled():
         future.exception()
+
+
+def _drop_unbegun(future: asyncio.Future[object]) -> bool:
+    """Whether a plain processor has returned its work to be awaited, instead of doing it; it is not begun any more."""
+    returned = None if future.cancelled() or future.exception() is not None else future.result()
+    if inspect.iscoroutine(returned):
+        returned.close()
+    return inspect.isawaitable(returned)
 
 
 def _name(processor: Processor[Any]) -> str:
@@ -363,6 +400,10 @@ def _time(job: QueuedJob) -> datetime:
 def _reason(error: BaseException) -> str:
     if isinstance(error, _Unfit | _NoProcessor | DeadLetter):
         return str(error)[:_REASON_LENGTH]
+    if isinstance(error, SystemExit):
+        return f"SystemExit: {error} (a processor can't end its worker: raise DeadLetter, or another error)"[
+            :_REASON_LENGTH
+        ]
     return f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
 
 

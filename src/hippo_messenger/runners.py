@@ -32,6 +32,7 @@ class Runners:
         self._ended = ended
         self._line: deque[QueuedJob] = deque()
         self._running: dict[asyncio.Task[None], QueuedJob] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
         self._next: asyncio.Task[None] | None = None
         self._bytes = 0
 
@@ -60,6 +61,7 @@ class Runners:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
         while len(self) and (left := deadline - loop.time()) > 0:
+            self._go_on()
             tasks = {*self._running} if self._next is None else {*self._running, self._next}
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
@@ -72,7 +74,9 @@ class Runners:
         self._line.clear()
         tasks = tuple(self._running)
         for task in tasks:
-            task.cancel()
+            if task not in self._cancelled:  # a second time would interrupt its cleaning up
+                self._cancelled.add(task)
+                task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=within)
         for task in tasks:
@@ -84,7 +88,7 @@ class Runners:
 
     def _go_on(self) -> None:
         """See to it that somebody is there for what stands in line."""
-        if self._line and self._next is None:
+        if self._line and (self._next is None or self._next.done()):  # the latter cancelled before it began
             self._next = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -100,7 +104,11 @@ class Runners:
                 outcome = await turn
             except asyncio.CancelledError:
                 outcome = Outcome.back(job)
-            except Exception as fault:
+            except (KeyboardInterrupt, SystemExit):  # the loop is left; what is to become of it, others decide
+                if self._running.pop(task, None) is not None:
+                    self._end(job, Outcome.back(job))
+                raise
+            except BaseException as fault:  # a job that didn't end would be locked for as long as the worker lives
                 log.exception("a fault of the worker itself, at job %s", job.id)
                 outcome = Outcome.failed(job, f"a fault of the worker itself: {fault!r}")
             if self._running.pop(task, None) is None:  # it was put back already

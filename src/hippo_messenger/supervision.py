@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.errors import LayoutTooNewError, MessengerClosedError
@@ -28,15 +27,17 @@ class Supervision:
 
     A loop that ends with an error is logged with its trace, told to the observer, and started again after a pause that
     grows from 50 ms to 2 s. Two errors end it for good, since no restart helps there: `LayoutTooNewError`, and the
-    `MessengerClosedError` of a connection that was closed under it.
+    `MessengerClosedError` of a connection that was closed under it. The other loops end with it, so that what the owner
+    holds is found by those who can settle it.
     """
 
     def __init__(self, owner: str, *, observer: Observer) -> None:
-        """Take the name that the owner has in logs."""
+        """Take the name that the owner has in logs, and an observer that doesn't raise."""
         self._owner = owner
         self._observer = observer
         self._fault: LayoutTooNewError | MessengerClosedError | None = None
         self._given_up = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def fault(self) -> LayoutTooNewError | MessengerClosedError | None:
@@ -52,8 +53,11 @@ class Supervision:
         return "" if started else "it was not started yet"
 
     def start(self, name: str, loop: Loop) -> asyncio.Task[None]:
-        """Run a loop in a task of its own, which ends when the loop returns, is cancelled, or has given up."""
-        return asyncio.create_task(self._keep(name, loop), name=f"hippo-{self._owner}-{name}".replace(" ", "-"))
+        """Run a loop in a task of its own, which ends when the loop returns, is cancelled, or one has given up."""
+        task = asyncio.create_task(self._keep(name, loop), name=f"hippo-{self._owner}-{name}".replace(" ", "-"))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def watch(self, health: Callable[[], Health], *, every: float) -> asyncio.Task[None]:
         """Look at the owner's health every so many seconds, and say when it stops being ready, and when it is again."""
@@ -74,6 +78,8 @@ class Supervision:
                 log.error("%s: its %s has stopped for good: %s", self._owner, name, error)
                 self._fault = error
                 self._given_up.set()
+                for task in self._tasks - {asyncio.current_task()}:
+                    task.cancel()
                 return
             except asyncio.CancelledError as error:
                 if _is_cancelled():
@@ -82,7 +88,7 @@ class Supervision:
             except Exception as error:
                 fault = error
             log.error("%s: its %s died of a fault and is started again", self._owner, name, exc_info=fault)
-            self._tell(partial(self._observer.restarted, self._owner, loop=name, error=fault))
+            self._observer.restarted(self._owner, loop=name, error=fault)
             if time.monotonic() - started > _SOUND:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
@@ -97,17 +103,10 @@ class Supervision:
             was_ready = found.ready
             if found.ready:
                 log.warning("%s: consumes its queue again", self._owner)
-                self._tell(partial(self._observer.ready, self._owner))
+                self._observer.ready(self._owner)
             else:
                 log.error("%s: does not consume its queue: %s", self._owner, found.reason)
-                self._tell(partial(self._observer.unready, self._owner, reason=found.reason))
-
-    def _tell(self, call: Callable[[], None]) -> None:
-        """An observer that raises may have been the fault: it must not end the supervision too."""
-        try:
-            call()
-        except Exception:
-            log.exception("%s: its observer raised", self._owner)
+                self._observer.unready(self._owner, reason=found.reason)
 
 
 def _is_cancelled() -> bool:

@@ -33,13 +33,18 @@ class TimeLimit:
             raise ConfigurationError(f"expected a time limit of more than 0 seconds, or None for none, got {seconds!r}")
         return cls(float(seconds))
 
-    async def over_coroutine(self, call: Awaitable[object], *, name: str) -> object:
+    async def over_coroutine(self, call: Awaitable[object], *, began: float, name: str) -> object:
         """What an asynchronous processor returns; past the limit it is cancelled where it awaits.
+
+        Args:
+            call: What it does.
+            began: When its time began, by the loop's clock.
+            name: What it is called.
 
         Raises:
             ProcessorTimeoutError: It took longer, though it may have caught its cancellation and returned.
         """
-        timeout = asyncio.timeout(self.seconds)
+        timeout = asyncio.timeout_at(began + self.seconds)
         try:
             async with timeout:
                 returned = await call

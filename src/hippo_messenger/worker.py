@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from hippo_messenger.backoff import Backoff
 from hippo_messenger.breaker import Breaker
 from hippo_messenger.catalogue.model import EventData
-from hippo_messenger.errors import ConfigurationError, MessengerClosedError, RedisError
+from hippo_messenger.errors import ConfigurationError, LayoutTooNewError, MessengerClosedError, RedisError
 from hippo_messenger.health import Health, Pulse
 from hippo_messenger.log import log
 from hippo_messenger.messenger import HippoMessenger
@@ -125,6 +125,7 @@ class HippoWorker:
         )
         self._runners = Runners(self._processing.process, ended=self._ended)
         self._finished: list[Outcome] = []
+        self._returned: list[Outcome] = []
         self._changed = asyncio.Event()
         self._look = True
         self._exchanged = 0.0
@@ -173,6 +174,7 @@ class HippoWorker:
         Raises:
             ConfigurationError: There is no processor at all.
             RedisError: Redis can't be used; nothing was started.
+            MessengerClosedError: It was started before, or was stopped meanwhile; nothing was started.
         """
         if self._stopping or self._started:
             raise MessengerClosedError("expected a worker that was not started yet; make a new one")
@@ -182,8 +184,14 @@ class HippoWorker:
             log.info("worker of %s: enable_workers is False, so no job is taken", service)
             return
         self._processing.check()
-        await self._messenger.connection.open()
-        await self._queue.show_up()
+        try:
+            await self._messenger.connection.open()
+            await self._queue.show_up()
+            self._check_not_stopped()
+        except BaseException:
+            await self._queue.leave()
+            self._check_not_stopped()  # what the stop has closed has raised an error of its own
+            raise
         supervision = self._supervision
         self._pulse.beat()
         self._tasks = [
@@ -199,24 +207,29 @@ class HippoWorker:
     async def run(self) -> None:
         """Start, and process until SIGINT or SIGTERM; then stop within the grace period, at a second signal at once.
 
+        It stops in the same way when it is cancelled.
+
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; it has stopped.
         """
         with Shutdown() as shutdown:
             await self.start()
-            await shutdown.asked_or(self._supervision.gave_up())
-            stopping = asyncio.create_task(self.stop())
-            await shutdown.urged_or(asyncio.shield(stopping))
-            if not stopping.done():
-                await self.stop(grace=0)
-            await stopping
+            try:
+                await shutdown.asked_or(self._supervision.gave_up())
+            finally:
+                stopping = asyncio.create_task(self.stop())
+                await shutdown.urged_or(asyncio.shield(stopping))
+                if not stopping.done():
+                    await self.stop(grace=0)
+                await stopping
             if self._supervision.fault is not None:
                 raise self._supervision.fault
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Take no more, let running processors finish, and put the rest back at the head of the queue.
 
-        No attempt is counted for what is put back. Called again while it waits, the shorter grace counts.
+        No attempt is counted for what is put back. Called again while it waits, the shorter grace counts; called again
+        after it was cancelled, it goes on.
 
         Args:
             grace: Seconds for running processors; left out, `worker_grace`.
@@ -226,8 +239,7 @@ class HippoWorker:
         await self._runners.finish(within=self._settings.worker_grace if grace is None else grace)
         await self._runners.cancel(within=_CANCEL_TIME)
         self._changed.set()
-        tasks, self._tasks = self._tasks, []
-        if tasks:
+        if tasks := self._tasks:
             processing = tasks[0]
             await asyncio.wait([processing], timeout=_HAND_BACK_TIME)
             if not processing.done():
@@ -237,6 +249,7 @@ class HippoWorker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks = []
         self._watchdog.stop()
         self._processing.close()
         await self._pace.stop()
@@ -250,6 +263,10 @@ class HippoWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _check_not_stopped(self) -> None:
+        if self._stopping:
+            raise MessengerClosedError("expected a worker that runs, got one that was stopped while it was started")
 
     async def _process_all(self) -> None:
         """One call after the other: each settles what has finished since the last and takes what there is room for."""
@@ -338,24 +355,36 @@ class HippoWorker:
 
     def _ended(self, job: QueuedJob, outcome: Outcome) -> None:
         self._pace.ended(job.id)
-        self._finished.append(outcome)
+        if outcome.kind == "back" and self._stopping:
+            self._returned.append(outcome)  # all of them at once, so that the oldest ends at the head of the line
+        else:
+            self._finished.append(outcome)
         self._changed.set()
 
     def _report(self, outcomes: Sequence[Outcome], statuses: Sequence[str]) -> None:
-        for outcome in outcomes:
-            self._upkeep.let_go(outcome.job)
         observer = self._messenger.observer
         for outcome, status in zip(outcomes, statuses, strict=True):
             job = outcome.job
-            if status == "settled":
+            was_held = self._upkeep.let_go(job)
+            if status == "settled" or (status == "unsure" and was_held):
                 observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
-            else:
+            elif status == "lost" and was_held:  # else that was told when its renewal found it out
                 observer.lock_lost(job.id, queue=self._queue.name)
+            if status in ("lost", "gone"):
                 log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 
     async def _pause_at_limit(self) -> None:
-        limit = self._settings.dead_letter_limit
-        if await self._queue.pause_at(limit, rejected=self._rejected_key):
+        """Look after every failure. What waits here is not settled, and on a full Redis nothing else makes room."""
+        settings = self._settings
+        limit = settings.dead_letter_limit
+        try:
+            paused = await self._queue.pause_at(limit, rejected=self._rejected_key, patience=settings.call_timeout)
+        except LayoutTooNewError:
+            raise
+        except RedisError as error:
+            log.error("%s: could not be paused at its limit of dead letters: %s", self._queue.name, error)
+            return
+        if paused:
             log.error(
                 "%s: the queue holds %d dead letters and is paused; redrive or discard them, then resume it",
                 self._queue.name,
@@ -387,16 +416,13 @@ class HippoWorker:
     async def _wind_down(self, listener: asyncio.Task[bool] | None) -> None:
         """Settle what still finishes, then put the rest back, and pass on a wake-up that may have come too late."""
         await _end(listener)
-        returned: list[Outcome] = []
         while len(self._runners) or self._finished:
-            returned += [outcome for outcome in self._finished if outcome.kind == "back"]
-            self._finished = [outcome for outcome in self._finished if outcome.kind != "back"]
             if self._finished:
                 await self._within_hand_back_time(self._exchange(0))
-            elif len(self._runners):
+            else:
                 await self._changed.wait()
                 self._changed.clear()
-        self._finished = returned[::-1]  # the newest first, so that the oldest ends at the head of the line
+        self._finished, self._returned = self._returned[::-1], []  # the newest first
         if self._finished:
             await self._within_hand_back_time(self._exchange(0))
         elif listener is not None:
@@ -406,6 +432,8 @@ class HippoWorker:
         try:
             async with asyncio.timeout(_HAND_BACK_TIME):
                 await call
+        except LayoutTooNewError:
+            raise
         except (TimeoutError, RedisError) as error:
             log.error("%s: what could not be settled will be recovered as stalled: %r", self._queue.name, error)
 

@@ -13,8 +13,11 @@ import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.errors import MessengerClosedError
 from hippo_messenger.job import HippoJob
+from hippo_messenger.observer import Observer
 from hippo_messenger.testing import Proxy, eventually
+from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
 
 
@@ -250,6 +253,72 @@ async def test_a_job_that_comes_after_the_stop_is_put_back_and_not_begun(bus: Bu
     assert not await bus.redis.exists(bus.queue("account").job(ids[0]) + ":lock")
 
 
+def loops() -> list[str]:
+    """Of workers, as far as they run."""
+    return [name for task in asyncio.all_tasks() if (name := task.get_name()).startswith("hippo-worker-of-")]
+
+
+async def test_a_run_that_is_cancelled_stops_its_worker(bus: Bus) -> None:
+    release = asyncio.Event()
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.wait()
+
+    worker = HippoWorker(messenger=bus.messenger(HippoService.ACCOUNT), processor=hold, concurrency=1)
+    running = asyncio.create_task(worker.run())
+    await fill(bus, 2)
+    await bus.settled("account", active=1, wait=1)
+
+    async def stopping() -> bool:
+        return worker.health.reason == "it was stopped"
+
+    running.cancel()
+    await eventually(stopping)
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    await bus.settled("account", completed=1, wait=1)
+    assert loops() == []
+
+
+async def test_a_stop_that_is_cancelled_half_way_is_completed_by_the_next(bus: Bus, proxy: Proxy) -> None:
+    settings = bus.settings.model_copy(update={"worker_lock": 30.0})
+    worker = await bus.worker(bus.messenger(HippoService.ACCOUNT, url=proxy.url, settings=settings), Recorder())
+    proxy.delay(0.5)
+    await fill(bus, 1)
+    await bus.settled("account", active=1)
+
+    stopping = asyncio.create_task(worker.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    await worker.stop()
+
+    assert loops() == []
+    assert await bus.counts("account") in ({"wait": 1}, {"completed": 1})
+
+
+async def test_who_is_stopped_while_it_connects_does_not_start(bus: Bus, proxy: Proxy) -> None:
+    recorder = Recorder()
+    worker = HippoWorker(messenger=bus.messenger(HippoService.ACCOUNT, url=proxy.url), processor=recorder)
+    proxy.delay(0.2)
+    starting = asyncio.create_task(worker.start())
+    await asyncio.sleep(0)
+
+    await worker.stop()
+
+    with pytest.raises(MessengerClosedError, match="stopped while it was started"):
+        await starting
+    assert loops() == []
+
+    async def hung_up() -> None:
+        names = [client["name"] for client in await bus.redis.client_list()]
+        assert bus.queue("account").worker_client_name not in names
+
+    await eventually(hung_up)
+
+
 async def test_sigterm_ends_a_worker_process_cleanly(bus: Bus) -> None:
     await fill(bus, 3)
     process = await start_worker_process(bus, "lambda job: None")
@@ -304,6 +373,71 @@ async def test_a_pause_is_honoured(bus: Bus) -> None:
 
     await recorder.got(1)
     assert worker is not None
+
+
+class Counting(Observer):
+    """Remembers which jobs were settled, and whose lock was lost."""
+
+    def __init__(self) -> None:
+        self.settlings: list[str] = []
+        self.lost: list[str] = []
+
+    def settled(self, event_type: str, *, queue: str, outcome: str) -> None:
+        self.settlings.append(outcome)
+
+    def lock_lost(self, job_id: str, *, queue: str) -> None:
+        self.lost.append(job_id)
+
+
+async def test_a_settling_whose_reply_was_lost_counts_as_one(bus: Bus, proxy: Proxy) -> None:
+    """Guards against an alarm about lost locks whenever a connection breaks."""
+    observer, release = Counting(), asyncio.Event()
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.wait()
+
+    settings = bus.settings.model_copy(update={"worker_lock": 60.0, "worker_stall_check": 60.0})
+    account = bus.messenger(HippoService.ACCOUNT, url=proxy.url, settings=settings, observer=observer)
+    await bus.worker(account, hold, concurrency=3)
+    await fill(bus, 3)
+    await bus.settled("account", active=3)
+
+    proxy.drop_replies(1)
+    release.set()
+    await bus.settled("account", completed=3)
+
+    async def told() -> None:
+        assert observer.settlings == ["completed"] * 3
+
+    await eventually(told)
+    assert (proxy.dropped, observer.lost) == (1, [])
+
+
+async def test_a_lock_that_is_lost_is_told_of_once_and_a_job_that_is_gone_has_lost_none(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer, release = Counting(), asyncio.Event()
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.wait()
+
+    settings = bus.settings.model_copy(update={"worker_stall_check": 60.0})
+    account = bus.messenger(HippoService.ACCOUNT, settings=settings, observer=observer)
+    worker = await bus.worker(account, hold, concurrency=2)
+    ids = await fill(bus, 2)
+    await bus.settled("account", active=2)
+
+    await bus.redis.delete(bus.queue("account").job(ids[0]) + ":lock", bus.queue("account").job(ids[1]))
+
+    async def lost() -> bool:
+        return observer.lost == [ids[0]]
+
+    await eventually(lost)
+    release.set()
+    await worker.stop()
+
+    assert (observer.lost, observer.settlings) == ([ids[0]], [])
+    assert f"job {ids[1]} was gone before it was completed" in caplog.text
 
 
 async def test_workers_of_one_messenger_wait_side_by_side(bus: Bus) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Awaitable
 from decimal import Decimal
 
 import pytest
@@ -68,6 +71,34 @@ async def test_discard_completes_without_effect_and_says_so(bus: Bus) -> None:
 
     await bus.settled("account", completed=1)
     assert (await bus.job("account", event_id))["returnvalue"] == {"discarded": "seen before"}
+
+
+async def test_the_reason_of_what_is_discarded_is_cut_to_what_may_be_kept(bus: Bus) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+    await bus.worker(messenger, Recorder(raises=[Discard("x" * 1_000_000)]))
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    reason = (await bus.job("account", event_id))["returnvalue"]["discarded"]
+    assert reason == "x" * 4096
+
+
+async def test_what_a_plain_function_returns_to_be_awaited_is_awaited(bus: Bus) -> None:
+    """Guards against a lambda, or a decorator that knows nothing of coroutines, whose work was never begun."""
+    messenger = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=2, delay=0.02))
+    recorder = Recorder(raises=[ValueError("first")], returns="done")
+
+    def hands_on(job: HippoJob[EventData]) -> Awaitable[object]:
+        return recorder(job)
+
+    await bus.worker(messenger, hands_on)
+
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await recorder.got(2)
+    await bus.settled("account", completed=1)
+    assert (await bus.job("account", event_id))["returnvalue"] == "done"
 
 
 @pytest.mark.parametrize(("returned", "reason"), [(object(), "no JSON"), ("x" * 70_000, "more than the 65,536")])
@@ -155,6 +186,46 @@ async def test_an_asynchronous_function_can_too(bus: Bus) -> None:
 
     await bus.settled("account", completed=1)
     assert (await bus.job("account", event_id))["progress"] == '{"done":1}'
+
+
+@pytest.mark.parametrize(
+    ("progress", "written"), [(math.nan, "NaN"), ({"eta": math.inf}, {"eta": "Infinity"})], ids=["nan", "infinity"]
+)
+async def test_a_progress_that_is_no_number_is_json_all_the_same(
+    bus: Bus, progress: float | dict[str, object], written: object
+) -> None:
+    """Guards against JSON that no Node reader of the queue parses: bull-board would fail as a whole."""
+    messenger = bus.messenger(HippoService.ACCOUNT)
+
+    async def processor(job: HippoJob[EventData]) -> None:
+        await job.update_progress(progress)
+
+    await bus.worker(messenger, processor)
+    event_id = await messenger.send(ORDER, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    assert json.loads((await bus.job("account", event_id))["progress"], parse_constant=pytest.fail) == written
+
+
+@pytest.mark.parametrize("kind", ["plain", "asynchronous"])
+async def test_a_line_that_cannot_be_written_is_lost_and_its_job_goes_on(bus: Bus, kind: str) -> None:
+    messenger = bus.messenger(HippoService.ACCOUNT)
+
+    async def asynchronous(job: HippoJob[EventData]) -> str:
+        await job.log("half way")
+        return "done"
+
+    def plain(job: HippoJob[EventData]) -> str:
+        job.log("half way")
+        return "done"
+
+    event_id = "a-job-with-a-broken-log"
+    await bus.redis.set(bus.queue("account").job(event_id) + ":logs", "no list")
+    await bus.worker(messenger, plain if kind == "plain" else asynchronous)
+    await messenger.send(ORDER, event_id=event_id, notify_self=True)
+
+    await bus.settled("account", completed=1)
+    assert (await bus.job("account", event_id))["returnvalue"] == "done"
 
 
 async def test_each_event_can_have_a_processor_of_its_own(bus: Bus) -> None:

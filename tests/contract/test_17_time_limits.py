@@ -50,6 +50,37 @@ async def test_an_asynchronous_processor_over_its_limit_is_cancelled_and_tried_a
     assert (job["atm"], len(job["stacktrace"]), ended) == ("2", 2, ["cancelled"] * 2)
 
 
+async def test_a_limit_counts_for_what_a_plain_function_returns_to_be_awaited_too(bus: Bus) -> None:
+    account = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=1))
+    never = asyncio.Event()
+    await bus.worker(account, lambda job: never.wait(), processor_timeout=0.1)
+
+    event_id = await account.send(ORDER, notify_self=True)
+
+    await bus.settled("account", failed=1)
+    assert "took longer than its limit of 0.1 s" in (await bus.job("account", event_id))["failedReason"]
+
+
+async def test_what_a_plain_function_returns_to_be_awaited_is_not_begun_after_the_grace_period(bus: Bus) -> None:
+    account = bus.messenger(HippoService.ACCOUNT)
+    started, end = threading.Event(), threading.Event()
+    recorder = Recorder()
+
+    def prepares(job: HippoJob[EventData]) -> Any:
+        started.set()
+        end.wait(30)
+        return recorder(job)
+
+    worker = await bus.worker(account, prepares)
+    await account.send(ORDER, notify_self=True)
+    await asyncio.to_thread(started.wait)
+    asyncio.get_running_loop().call_later(0.3, end.set)
+    await worker.stop(grace=0)
+
+    assert await bus.counts("account") == {"wait": 1}
+    assert recorder.jobs == []
+
+
 async def test_what_it_returns_after_its_limit_counts_for_nothing(bus: Bus) -> None:
     account = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=1))
 

@@ -17,6 +17,7 @@ from hippo_messenger.queues.overview import Overview
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
+from tests.contract.test_03_invalid_events import PICKY
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 CONCURRENCY = 10
@@ -118,6 +119,22 @@ async def test_events_that_are_no_good_do_not_count(bus: Bus) -> None:
 
     await bus.settled("account", failed=100)
     assert watcher.states == []
+
+
+async def test_an_event_whose_validator_fails_is_no_good_and_no_attempt_of_the_processor(bus: Bus) -> None:
+    """A validator may raise whatever it likes, not only what pydantic takes for a verdict."""
+    watcher = Watcher()
+    account = bus.messenger(HippoService.ACCOUNT, observer=watcher, catalogue=PICKY)
+    sender = bus.messenger(HippoService.ACCOUNT, retry=RetryPolicy(attempts=3, delay=0.01))
+    recorder = Recorder()
+    await bus.worker(account, recorder)
+
+    bad = OrderSuccess(order_id="bad", total=Decimal(1))
+    await sender.send_many([bad] * SEEN, notify_self=True)
+
+    await bus.settled("account", failed=SEEN)
+    assert "reading it raised ZeroDivisionError" in (await bus.failed("account"))[0]["failedReason"]
+    assert (recorder.jobs, watcher.states) == ([], [])
 
 
 async def test_it_can_be_switched_off(bus: Bus) -> None:

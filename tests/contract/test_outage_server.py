@@ -10,7 +10,9 @@ import pytest
 import redis.asyncio
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
-from hippo_messenger.errors import NotSentError, RedisLoadingError, RedisOutOfMemoryError
+from hippo_messenger.catalogue.model import EventData
+from hippo_messenger.errors import DeadLetter, NotSentError, RedisLoadingError, RedisOutOfMemoryError
+from hippo_messenger.job import HippoJob
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import eventually
 from tests.conftest import StartServer
@@ -138,6 +140,70 @@ async def test_a_worker_on_a_full_redis_settles_what_it_has_and_takes_no_harm(ow
 
     await own_bus.settled("account", completed=before + 10)
     assert {system.processed[event_id] for event_id in ids} == {1}
+
+
+@pytest.mark.chaos
+async def test_a_limit_of_dead_letters_holds_up_nothing_on_a_full_redis_and_counts_again_later(
+    own_bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pausing the queue needs room; a worker that insisted on it would settle nothing that makes some."""
+    settings = own_bus.settings.model_copy(update={"dead_letter_limit": 1})
+    account = own_bus.messenger(HippoService.ACCOUNT, settings=settings)
+    release, begun = asyncio.Event(), asyncio.Event()
+    dead: set[str] = set()
+
+    async def process(job: HippoJob[EventData]) -> None:
+        if job.id in dead:
+            await begun.wait()
+            raise DeadLetter("never")
+        begun.set()
+        await release.wait()
+
+    dead |= {"a-job-that-is-dead", "another-that-is-dead"}
+    await own_bus.worker(account, process, concurrency=2)
+    meta = own_bus.queue("account").base + "meta"
+    await own_bus.redis.hset(meta, "paused", 1)
+    for event_id in ("a-job-that-is-dead", "a-job-that-is-done"):
+        await account.send(order(1), event_id=event_id, notify_self=True)
+
+    await own_bus.redis.config_set("maxmemory", 1)
+    await own_bus.redis.hdel(meta, "paused")
+    await own_bus.settled("account", active=1, failed=1)
+    release.set()
+    await own_bus.settled("account", completed=1, failed=1)
+    assert "account: could not be paused at its limit of dead letters" in caplog.text
+    await own_bus.redis.config_set("maxmemory", 0)
+
+    await account.send(order(1), event_id="another-that-is-dead", notify_self=True)
+    await own_bus.settled("account", completed=1, failed=2)
+
+    async def paused() -> bool:
+        return bool(await own_bus.redis.hget(meta, "paused") == b"1")
+
+    await eventually(paused)
+
+
+@pytest.mark.chaos
+async def test_what_processors_say_of_their_jobs_holds_up_nothing_on_a_full_redis(
+    own_bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line that waited for room would keep what makes room from being settled."""
+
+    async def talkative(job: HippoJob[EventData]) -> None:
+        await job.log("half way")
+        await job.update_progress(50)
+
+    account = own_bus.messenger(HippoService.ACCOUNT)
+    await own_bus.worker(account, talkative, concurrency=2)
+    meta = own_bus.queue("account").base + "meta"
+    await own_bus.redis.hset(meta, "paused", 1)
+    ids = await account.send_many([order(number) for number in range(10)], notify_self=True)
+
+    await own_bus.redis.config_set("maxmemory", 1)
+    await own_bus.redis.hdel(meta, "paused")
+
+    await own_bus.settled("account", completed=10)
+    assert f"account: what job {ids[0]} says of itself is lost: " in caplog.text
 
 
 @pytest.mark.chaos

@@ -169,7 +169,8 @@ class Hippo:
             case Settle(outcomes, fetch):
                 return await self._settle(outcomes, fetch)
             case Renew(jobs):
-                return list(await self._queue.renew([self._held[job] for job in jobs], lock=LOCK / 1000))
+                lost = await self._queue.renew([self._held[job] for job in jobs], lock=LOCK / 1000)
+                return [job.id for job in lost]
             case Recover(max_stalls):
                 await self._connection.execute("DEL", self._layout.broker.stalled_check)
                 ids, _ = await self._queue.recover(interval=60, max_stalls=max_stalls)
@@ -186,11 +187,11 @@ class Hippo:
 
     async def _note(self, step: Note | Limit) -> None:
         if isinstance(step, Limit):
-            await self._queue.pause_at(step.failed, rejected=self._layout.rejected(MAIN))
+            await self._queue.pause_at(step.failed, rejected=self._layout.rejected(MAIN), patience=LOCK / 1000)
         elif step.kind == "log":
-            await self._queue.log(self._held[step.job], step.words)
+            await self._queue.log(self._held[step.job], step.words, patience=LOCK / 1000)
         else:
-            await self._queue.update_progress(self._held[step.job], step.words.encode())
+            await self._queue.update_progress(self._held[step.job], step.words.encode(), patience=LOCK / 1000)
 
     async def close(self) -> None:
         await self._publisher.close()

@@ -17,6 +17,10 @@ from hippo_messenger.settings import Settings
 from tests.hostile.system import SERVICE, System, job
 
 
+class Panic(BaseException):
+    """As pyo3 raises it, and pytest.fail: neither an Exception nor a cancellation."""
+
+
 class Unspeakable(Exception):
     """Has no words for what went wrong."""
 
@@ -90,6 +94,13 @@ FAILS: dict[str, Processor[EventData]] = {
     "returns much": _returns(lambda: "x" * 1_000_000),
     "returns bytes of no text": _returns(lambda: b"\xff"),
 }
+BASE_EXCEPTIONS: dict[str, BaseException] = {
+    "a panic": Panic("in a library"),
+    "the end of a generator": GeneratorExit(),
+    "a group that is no exception": BaseExceptionGroup("two at once", [Panic("one"), ValueError("two")]),
+    "an exit": SystemExit(2),
+}
+FAILS |= {f"{name}, asynchronously": _raises(error) for name, error in BASE_EXCEPTIONS.items()}
 ENDS: dict[str, Processor[EventData]] = {
     "logs half of a pair": _logs_half_a_pair,
     "discards with half of a pair": _raises(Discard("\ud800")),
@@ -141,6 +152,29 @@ async def test_a_plain_processor_that_raises_stop_iteration_is_not_waited_for_fo
     await system.drained()
 
     assert "StopIteration" in (await system.end_of(SERVICE, "hostile-job"))[1]
+
+
+@pytest.mark.parametrize("fault", [*BASE_EXCEPTIONS, "an interrupt"])
+async def test_what_is_no_exception_fails_the_attempt_of_a_plain_processor_too(system: System, fault: str) -> None:
+    """An interrupt that a thread raises is nobody's Ctrl-C: signals go to the main thread."""
+    error = BASE_EXCEPTIONS.get(fault, KeyboardInterrupt())
+    await system.start(processor=_raises_plainly(error))
+    await system.put(SERVICE, "hostile-job", job())
+
+    await system.drained()
+
+    state, reason = await system.end_of(SERVICE, "hostile-job")
+    assert (state, type(error).__name__ in reason) == ("failed", True)
+    assert system.worker.health.ready
+
+
+async def test_an_exit_of_a_processor_says_that_it_ends_no_worker(system: System) -> None:
+    await system.start(processor=_raises(SystemExit("usage: …")))
+    await system.put(SERVICE, "hostile-job", job())
+
+    await system.drained()
+
+    assert (await system.end_of(SERVICE, "hostile-job"))[1].startswith("SystemExit: usage: … (a processor can't end")
 
 
 @pytest.mark.parametrize("fault", ENDS)

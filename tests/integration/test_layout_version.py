@@ -11,7 +11,9 @@ from decimal import Decimal
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
+from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import LayoutTooNewError, NotSentError
+from hippo_messenger.job import HippoJob
 from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
@@ -74,6 +76,53 @@ async def test_a_running_worker_stops(bus: Bus) -> None:
     await bus.redis.zadd(bus.queue("account").marker, {"0": 0})
     with pytest.raises(LayoutTooNewError):
         await running
+
+
+async def test_a_worker_that_meets_it_while_it_stops_does_not_insist(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards against a loop that asked again without a pause until the end of the grace period."""
+    release = asyncio.Semaphore(0)
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await release.acquire()
+
+    account = bus.messenger(HippoService.ACCOUNT)
+    worker = await bus.worker(account, hold, concurrency=2)
+    await account.send_many([ORDER] * 2, notify_self=True)
+    await bus.settled("account", active=2)
+    stopping = asyncio.create_task(worker.stop(grace=2))
+    await asyncio.sleep(0)
+
+    await bus.redis.set(bus.layout.version, 2)
+    release.release()
+    await stopping
+
+    assert caplog.text.count("settle: expected layout 1 under this prefix, got 2") == 1
+    assert "Redis gives no answer" not in caplog.text
+    assert "got 2" in worker.health.reason
+
+
+async def test_a_worker_that_has_given_up_holds_its_jobs_no_longer_than_a_lock(bus: Bus) -> None:
+    """It can't settle them any more; whoever knows the new layout finds them as stalled."""
+    bus.settings = bus.settings.model_copy(update={"worker_lock": 1.0})
+    never = asyncio.Event()
+
+    async def hold(job: HippoJob[EventData]) -> None:
+        await never.wait()
+
+    account = bus.messenger(HippoService.ACCOUNT)
+    await bus.worker(account, hold, concurrency=2)
+    event_id = await account.send(ORDER, notify_self=True)
+    await bus.settled("account", active=1)
+
+    await bus.redis.set(bus.layout.version, 2)
+    await bus.redis.zadd(bus.queue("account").marker, {"0": 0})
+
+    async def unlocked() -> bool:
+        return not await bus.redis.exists(bus.queue("account").job(event_id) + ":lock")
+
+    await eventually(unlocked)
 
 
 async def test_a_running_broker_stops_in_one_line_with_exit_code_1(redis_server: str, bus: Bus) -> None:

@@ -132,6 +132,72 @@ async def test_a_fault_fails_that_job_and_the_others_go_on() -> None:
     assert await Ends(process).all_of("a", "b", "c") == [("a", "completed"), ("b", "failed"), ("c", "completed")]
 
 
+async def test_whatever_is_raised_every_job_ends_and_no_slot_is_kept() -> None:
+    """A job whose end was not told would stay locked for as long as its worker lives."""
+
+    class Panic(BaseException):
+        pass
+
+    async def process(job: QueuedJob) -> Outcome:
+        if job.id == "b":
+            await asyncio.sleep(0)
+            raise Panic
+        if job.id == "c":
+            raise Panic
+        return done(job)
+
+    ends = await Ends(process).all_of("a", "b", "c", "d")
+    assert sorted(ends) == [("a", "completed"), ("b", "failed"), ("c", "failed"), ("d", "completed")]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_loop_puts_its_job_back_and_keeps_no_slot(kind: type[BaseException]) -> None:
+    async def process(job: QueuedJob) -> Outcome:
+        await asyncio.sleep(0)
+        if job.id == "a":
+            raise kind
+        return done(job)
+
+    ends = Ends(process)
+    tasks: set[asyncio.Task[object]] = set()
+
+    async def run() -> None:
+        ends.runners.start([job("a"), job("b")])
+        try:
+            await asyncio.sleep(0)
+            tasks.update(asyncio.all_tasks())
+            await asyncio.Event().wait()
+        finally:
+            await ends.runners.finish(within=10)
+
+    with pytest.raises(kind):
+        asyncio.run(run())
+    for task in tasks:
+        assert task.cancelled() or not isinstance(task.exception(), Exception)  # which has been looked at now
+
+    assert ("a", "back") in ends.kinds
+    assert len(ends.kinds) == 2
+    assert len(ends.runners) == 0
+
+
+async def test_what_was_cancelled_before_it_began_holds_up_no_line() -> None:
+    """As asyncio.run cancels every task of a loop that was interrupted."""
+
+    async def process(job: QueuedJob) -> Outcome:
+        return done(job)
+
+    before = asyncio.all_tasks()
+    ends = Ends(process)
+    ends.runners.start([job("a")])
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await asyncio.sleep(0)
+
+    await ends.runners.finish(within=10)
+
+    assert ends.kinds == [("a", "completed")]
+
+
 async def test_what_is_cancelled_and_what_has_not_begun_is_put_back_and_what_ends_all_the_same_counts() -> None:
     begun = asyncio.Event()
 
@@ -153,6 +219,33 @@ async def test_what_is_cancelled_and_what_has_not_begun_is_put_back_and_what_end
 
     assert sorted(ends.kinds) == [("a", "back"), ("c", "back"), ("stubborn", "completed")]
     assert len(ends.runners) == 0
+
+
+async def test_a_second_cancel_while_the_first_waits_interrupts_no_cleaning_up() -> None:
+    begun, cleaning, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def process(job: QueuedJob) -> Outcome:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await go_on.wait()
+            cleaned.append(job.id)
+        return done(job)
+
+    cleaned: list[str] = []
+    ends = Ends(process)
+    ends.runners.start([job("a")])
+    await begun.wait()
+    first = asyncio.create_task(ends.runners.cancel(within=10))
+    await cleaning.wait()
+    second = asyncio.create_task(ends.runners.cancel(within=10))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, second)
+
+    assert (cleaned, ends.kinds) == (["a"], [("a", "back")])
 
 
 async def test_a_job_that_ignores_its_cancellation_is_put_back_once() -> None:

@@ -90,18 +90,6 @@ async def test_a_newer_layout_ends_a_loop_for_good_and_tells_the_owner(caplog: p
     assert "its routing has stopped for good: newer" in caplog.text
 
 
-async def test_an_observer_that_raises_does_not_end_the_supervision(caplog: pytest.LogCaptureFixture) -> None:
-    class Raising(Observer):
-        def restarted(self, owner: str, *, loop: str, error: BaseException) -> None:
-            raise RuntimeError("the observer's own")
-
-    supervision = Supervision("worker of account", observer=Raising())
-
-    await supervision.start("processing", dying(2, lambda: ValueError("a fault")))
-
-    assert caplog.text.count("its observer raised") == 2
-
-
 async def test_who_stops_consuming_is_reported_once_and_so_is_who_consumes_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

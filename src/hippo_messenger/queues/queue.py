@@ -77,8 +77,14 @@ class Queue:
         for (kind, held_by, value, stacktrace, number, keep), run in itertools.groupby(outcomes, key=_ENDING):
             ids = [outcome.job.key for outcome in run]
             arguments += (kind, held_by, _writable(value), stacktrace, number, *_keep(keep), len(ids), *ids)
-        reply = await self._call("settle", self._keys.all, arguments)
-        return Settled(statuses=_texts(reply[1]), taken=_taken(token, reply[0], order))
+        repeats: list[None] = []
+        reply = await self._caller.call(
+            "settle", self._keys.all, arguments, patience=None, on_repeat=lambda: repeats.append(None)
+        )
+        statuses = _texts(reply[1])
+        if repeats and "settled" not in statuses:  # or the call whose reply was lost would have left something to do
+            statuses = ("unsure",) * len(statuses)
+        return Settled(statuses=statuses, taken=_taken(token, reply[0], order))
 
     async def route(
         self,
@@ -142,27 +148,32 @@ class Queue:
         """Wake one idle worker of this queue."""
         await self._connection.execute("ZADD", self._keys.marker, 0, "0")
 
-    async def log(self, job: QueuedJob, line: str) -> None:
-        """Add a line to a job's log, which keeps as many as the job's options say, or all."""
+    async def log(self, job: QueuedJob, line: str, *, patience: float) -> None:
+        """Add a line to a job's log, which keeps as many as the job's options say, or all.
+
+        `patience` as for `Caller.call`: it is never worth what the job itself is, and waits for Redis no longer.
+        """
         keep = job.read_options.get("kl")  # so BullMQ stores `keepLogs`
         limit = keep if isinstance(keep, int) and not isinstance(keep, bool) and 0 < keep <= _MOST_LINES else ""
-        await self._note(job, "log", _writable(line), keep=limit)
+        await self._note(job, "log", _writable(line), keep=limit, patience=patience)
 
-    async def update_progress(self, job: QueuedJob, progress: bytes) -> None:
-        """Replace a job's progress, and tell who follows the events stream; `progress` is JSON."""
-        await self._note(job, "progress", progress)
+    async def update_progress(self, job: QueuedJob, progress: bytes, *, patience: float) -> None:
+        """Replace a job's progress, and tell who follows the events stream; `progress` is JSON, `patience` as above."""
+        await self._note(job, "progress", progress, patience=patience)
 
-    async def _note(self, job: QueuedJob, kind: str, words: bytes, *, keep: int | str = "") -> None:
+    async def _note(self, job: QueuedJob, kind: str, words: bytes, *, keep: int | str = "", patience: float) -> None:
         key = self._keys.base.encode() + job.key
         keys = (key, key + b":logs", self._keys.base + "events")
-        await self._call("note", keys, [kind, job.key, words, self._events_stream, keep])
+        arguments: list[Argument] = [kind, job.key, words, self._events_stream, keep]
+        await self._caller.call("note", keys, arguments, patience=patience)
 
-    async def renew(self, jobs: Iterable[QueuedJob], *, lock: float) -> tuple[str, ...]:
-        """Hold these jobs for so many seconds more; the ids of those that are lost."""
+    async def renew(self, jobs: Sequence[QueuedJob], *, lock: float) -> list[QueuedJob]:
+        """Hold these jobs for so many seconds more; those of them that are lost, which another take may hold by now."""
         arguments: list[Argument] = [math.ceil(lock * 1000)]
         for job in jobs:
             arguments += (job.key, job.token)
-        return _texts((await self._call("renew", self._keys.all, arguments))[0])
+        places = cast("list[int]", (await self._call("renew", self._keys.all, arguments))[0])
+        return [jobs[place - 1] for place in places]
 
     async def recover(self, *, interval: float, max_stalls: int) -> tuple[tuple[str, ...], float]:
         """Put back the jobs of workers that died; their ids, and how long (s) nobody need look again.
@@ -176,12 +187,13 @@ class Queue:
         left = cast("int", fresh_for) / 1000  # negative where somebody has given it no time, or it is over by now
         return _texts(ids), min(left, interval) if left >= 0 else interval / 10
 
-    async def pause_at(self, limit: int, *, rejected: str) -> bool:
+    async def pause_at(self, limit: int, *, rejected: str, patience: float) -> bool:
         """Pause the queue if it holds so many dead letters; True if that has happened now.
 
-        `rejected` is the key of its records of rejected events, which are none.
+        `rejected` is the key of its records of rejected events, which are none; `patience` as for `Caller.call`.
         """
-        return bool((await self._call("pause_at", (*self._keys.all, rejected), [self._events_stream, limit]))[0])
+        keys = (*self._keys.all, rejected)
+        return bool((await self._caller.call("pause_at", keys, [self._events_stream, limit], patience=patience))[0])
 
     async def _call(self, script: str, keys: Sequence[str | bytes], arguments: Sequence[Argument]) -> list[object]:
         return await self._caller.call(script, keys, arguments, patience=None)

@@ -39,9 +39,9 @@ class Upkeep:
         for job_id in taken.broken:
             log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
 
-    def let_go(self, job: QueuedJob) -> None:
-        """Renew a job's lock no more."""
-        self._held.pop(id(job), None)
+    def let_go(self, job: QueuedJob) -> bool:
+        """Renew a job's lock no more; whether it was held until now."""
+        return self._held.pop(id(job), None) is not None
 
     async def renew(self) -> None:
         """Renew the locks of what is held, three times in a lock's time, until cancelled."""
@@ -53,10 +53,8 @@ class Upkeep:
             await asyncio.sleep(due - loop.time())
             if not (held := self.held):
                 continue
-            lost = set(await self._queue.renew(held, lock=self._lock))
-            for job in held:
-                if job.id in lost and id(job) in self._held:
-                    self.let_go(job)
+            for job in await self._queue.renew(held, lock=self._lock):
+                if self.let_go(job):
                     self._observer.lock_lost(job.id, queue=self._queue.name)
                     log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
 

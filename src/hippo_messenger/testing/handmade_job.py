@@ -114,7 +114,7 @@ class _Kept:
         return _said(lambda: self.lines.append(line))
 
     def update_progress(self, progress: float | dict[str, object]) -> Awaitable[None]:
-        to_json(progress)  # raises what it raises in a worker, where it is no JSON
+        to_json(progress, inf_nan_mode="strings")  # raises what it raises in a worker, where it is no JSON
         return _said(lambda: self._replace(progress))
 
     def _replace(self, progress: float | dict[str, object]) -> None:

@@ -2,7 +2,8 @@
 
   KEYS  block of the queue
   ARGV  1 again  2 lock (ms)  then for each job: id, token
-  Result  {'ok', ids of the jobs that are no longer held by their token}
+  Result  {'ok', the places, from 1, of the jobs that are no longer held by their token}: an id may be there twice, under
+          the token of a take that lost it and that of a later one
   Repeat  does no harm.
 ]]
 --@include queue
@@ -17,7 +18,7 @@ for at = 3, #ARGV, 2 do
     rcall('PEXPIRE', lock, ARGV[2])
     rpcall('SREM', queue.stalled, id)
   else
-    lost[#lost + 1] = id
+    lost[#lost + 1] = (at - 1) / 2
   end
 end
 return {'ok', lost}
