@@ -34,7 +34,7 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.publisher import Publication, Publisher
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.queues.rejections import Rejections
-from hippo_messenger.queues.removal import JobsOfRemoved, Removal, Removed, check_choice
+from hippo_messenger.queues.removal import JobsOfRemoved, Removal, Removed, check_removal
 from hippo_messenger.queues.throttle import Throttle
 from hippo_messenger.registration import REGISTRATION_JOB, Maker, Registration, Retention
 from hippo_messenger.retry import RetryPolicy
@@ -188,7 +188,7 @@ class HippoMessenger:
             ConfigurationError: `jobs` is none of these; nothing was done.
             RedisError: It could not be done; unregistering again goes on.
         """
-        check_choice(jobs)
+        check_removal(jobs, timeout)
         await self._presence.stop()
         removed = await self._removal.unregister(self._service, jobs=jobs, timeout=timeout)
         log.info("%s is unregistered; %d jobs are left in its queue", self._service, removed.left)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from enum import Enum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -26,6 +27,7 @@ __all__ = [
     "JsonOption",
     "PrefixOption",
     "RedisOption",
+    "finite",
     "known_services",
     "member_of",
     "opened",
@@ -108,6 +110,17 @@ def read_settings(prefix: str | None) -> Settings:
         raise ConfigurationError(
             f"expected a prefix without spaces and colons, such as {{hippo}}, got {prefix!r}"
         ) from None
+
+
+def finite(number: float | None) -> float | None:
+    """The number of an option, which a smallest one doesn't keep from being `nan` or `inf`.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    if number is not None and not isfinite(number):
+        raise typer.BadParameter(f"expected a finite number, got {number}")
+    return number
 
 
 def member_of(members: Iterable[Member], text: str, *, what: str) -> Member:

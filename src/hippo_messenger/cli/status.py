@@ -16,6 +16,7 @@ from hippo_messenger.cli.options import (
     JsonOption,
     PrefixOption,
     RedisOption,
+    finite,
     opened,
     read_catalogue,
     read_settings,
@@ -35,7 +36,15 @@ _OLD = 60.0
 def status(
     watch: Annotated[
         float | None,
-        typer.Option("--watch", "-w", metavar="SECONDS", min=0.2, help="Show it again and again.", show_default=False),
+        typer.Option(
+            "--watch",
+            "-w",
+            metavar="SECONDS",
+            min=0.2,
+            callback=finite,
+            help="Show it again and again.",
+            show_default=False,
+        ),
     ] = None,
     redis: RedisOption = None,
     catalogue: CatalogueOption = None,

@@ -12,6 +12,7 @@ from hippo_messenger.cli.options import (
     CatalogueOption,
     PrefixOption,
     RedisOption,
+    finite,
     known_services,
     opened,
     read_catalogue,
@@ -47,7 +48,10 @@ def unregister(
         bool, typer.Option("--discard", help="Remove its jobs, dead letters too, and its queue; asks first.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for jobs to be done.")
+        float,
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=0, callback=finite, help="How long to wait for jobs to be done."
+        ),
     ] = 60.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Discard without asking.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also where the service was heard of just now.")] = False,

@@ -14,10 +14,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Literal, cast
 from uuid import uuid4
 
-from hippo_messenger.errors import DeadLetterError, RedisError, RedriveUnderWayError, UnknownDeadLetterError
+from hippo_messenger.errors import (
+    ConfigurationError,
+    DeadLetterError,
+    RedisError,
+    RedriveUnderWayError,
+    UnknownDeadLetterError,
+)
 from hippo_messenger.observer import Observer
 from hippo_messenger.queues.call import Argument, Caller
 from hippo_messenger.queues.connection import Connection
@@ -54,6 +61,10 @@ class RedrivePlan:
     """What it finds a fault with is passed over."""
     total: int | None = None
     """How many are expected, for those who watch."""
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not (isfinite(self.rate) and self.rate > 0):
+            raise ConfigurationError(f"expected a rate of more than 0 a second, got {self.rate!r}")
 
 
 @dataclass(frozen=True, slots=True)

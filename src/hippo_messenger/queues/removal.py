@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal, cast
 
 from hippo_messenger.errors import ConfigurationError
@@ -12,7 +13,7 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.settings import Settings
 
-__all__ = ["JobsOfRemoved", "Removal", "Removed", "check_choice"]
+__all__ = ["JobsOfRemoved", "Removal", "Removed", "check_removal"]
 
 JobsOfRemoved = Literal["keep", "drain", "discard"]
 """What becomes of the jobs of a service that is unregistered."""
@@ -48,12 +49,14 @@ class Removed:
         return self.waiting + self.active + self.dead_letters
 
 
-def check_choice(jobs: str) -> None:
+def check_removal(jobs: str, timeout: float) -> None:
     """Raises:
-    ConfigurationError: It is no choice of what becomes of jobs.
+    ConfigurationError: It is no choice of what becomes of jobs, or no time (s) to wait for them.
     """
     if jobs not in _CHOICES:
         raise ConfigurationError(f"expected jobs to be one of {', '.join(_CHOICES)}, got {jobs!r}")
+    if not (isfinite(timeout) and timeout >= 0):
+        raise ConfigurationError(f"expected a timeout of 0 or more seconds, got {timeout!r}")
 
 
 class Removal:
@@ -69,10 +72,10 @@ class Removal:
         """Take a service out of the registry, then deal with its jobs; see `HippoMessenger.unregister`.
 
         Raises:
-            ConfigurationError: `jobs` is none of the choices; nothing was done.
+            ConfigurationError: `jobs` is none of the choices, or `timeout` no time; nothing was done.
             RedisError: It could not be done; repeating it goes on where it stopped.
         """
-        check_choice(jobs)
+        check_removal(jobs, timeout)
         events_stream = self._settings.events_stream
         was_registered = await self._registry.remove(service, events_stream=events_stream)
         removed = Removed(service, was_registered)

@@ -24,7 +24,7 @@ from hippo_messenger.cli.failed.desk import (
     opened_desk,
     selected,
 )
-from hippo_messenger.cli.options import CatalogueOption, JsonOption, PrefixOption, RedisOption
+from hippo_messenger.cli.options import CatalogueOption, JsonOption, PrefixOption, RedisOption, finite
 from hippo_messenger.cli.output import complain, print_json, run
 from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.queues.dead_letters import Selection
@@ -44,7 +44,9 @@ def redrive(
     everything: AllOption = False,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", min=0.01, metavar="N", help="At most so many a second.", show_default=False),
+        typer.Option(
+            "--rate", min=0.01, callback=finite, metavar="N", help="At most so many a second.", show_default=False
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.", show_default=False)
