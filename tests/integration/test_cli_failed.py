@@ -200,6 +200,31 @@ async def test_redrive_can_be_cancelled_from_elsewhere(bus: Bus, hippo: Operator
     assert await bus.counts("account") == {"wait": done["redriven"], "failed": 20 - done["redriven"]}
 
 
+async def test_who_watches_a_redrive_learns_that_it_was_killed_and_nothing_of_earlier_ones(
+    bus: Bus, hippo: Operator
+) -> None:
+    await fail(bus, *[ORDER] * 20)
+    redriving = await hippo.start("failed", "redrive", "account", "--all", "--rate", "1", "--json")
+
+    async def begun() -> None:
+        assert await bus.redis.hget(bus.layout.redrive("account"), "redriven")
+
+    await eventually(begun, timeout=30)
+    watching = await hippo.start("failed", "redrive", "account", "--watch")
+    assert watching.stderr is not None
+    assert b"redriven" in await watching.stderr.readline()  # it is looking
+    redriving.kill()
+    out, _ = await watching.communicate()
+    assert out.startswith(b"interrupted: ")
+    assert watching.returncode == 1
+
+    for words, said in (((), b"no redrive of account is under way\n"), (("--json",), b"null\n")):
+        idle = await hippo.start("failed", "redrive", "account", "--watch", *words)
+        assert await idle.communicate() == (said, b"")
+        assert idle.returncode == 1
+    assert "interrupted: " in await hippo.run("failed", "redrive", "account", "--status")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -75,7 +75,9 @@ def redrive(
             if status:
                 return desk, await desk.redrive.progress(), False
             if watch:
-                return desk, await _watch(desk, quiet=as_json), False
+                found = await desk.redrive.progress()
+                is_running = found is not None and found.state == "running"
+                return desk, await _watch(desk, quiet=as_json) if is_running else None, False
             if cancel:
                 was_running = await desk.redrive.cancel()
                 return desk, await _watch(desk, quiet=True) if was_running else None, False
@@ -91,12 +93,11 @@ def redrive(
     if as_json:
         print_json(None if progress is None else _as_json(progress))
     elif progress is None:
-        print(f"no redrive of {desk.queue} is under way" if cancel else f"{desk.queue} was never redriven")
+        print(f"no redrive of {desk.queue} is under way" if watch or cancel else f"{desk.queue} was never redriven")
     else:
         _print(desk.queue, progress, is_paused=is_paused)
-    if (progress is None and cancel) or (
-        progress is not None and progress.state == "cancelled" and not status | cancel
-    ):
+    is_cut_off = progress is not None and progress.state in ("cancelled", "interrupted")
+    if watch | cancel if progress is None else is_cut_off and not status | cancel:
         raise typer.Exit(1)
 
 
