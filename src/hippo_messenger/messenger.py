@@ -185,7 +185,7 @@ class HippoMessenger:
                 unregistering again goes on.
 
         Raises:
-            ConfigurationError: `jobs` is none of these; nothing was done.
+            ConfigurationError: `jobs` is none of these, or `timeout` no time; nothing was done.
             RedisError: It could not be done; unregistering again goes on.
         """
         check_removal(jobs, timeout)

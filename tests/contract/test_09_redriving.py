@@ -110,6 +110,16 @@ async def test_no_text_of_a_failure_costs_a_job_its_history(bus: Bus, reason: by
     assert 4092 < len(kept.encode()) <= 4096 or kept == trace
 
 
+async def test_a_letter_that_had_stalled_too_often_may_stall_again_once_it_is_redriven(bus: Bus) -> None:
+    """It guards that one deploy that is too hasty doesn't make a dead letter of it again."""
+    (event_id,) = await fail_some(bus, 1)
+    await bus.redis.hset(bus.queue("account").job(event_id), "stc", 2)
+
+    await redriving(bus).run(RedrivePlan(Selection(job_id=event_id)))
+
+    assert "stc" not in await bus.job("account", event_id)
+
+
 async def test_the_oldest_goes_first_and_a_priority_is_kept(bus: Bus) -> None:
     ids = [f"ordered-{number:08d}" for number in range(5)]
     await put_failed(bus, ids, reason="x", trace="")

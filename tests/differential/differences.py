@@ -16,8 +16,13 @@ OURS_ALONE = ("redrive:", "discarded:")
 
 def without_known_differences(stock: KeySpace, ours: KeySpace) -> tuple[KeySpace, KeySpace]:
     """Both key spaces, with what the list allows made equal."""
-    stock = dict(stock)
-    ours = {key: _without_history(value) for key, value in ours.items() if not key.startswith(OURS_ALONE)}
+    redriven = {key for key, value in ours.items() if isinstance(value, dict) and "history" in value}
+    stock = {key: _without_stalls(value) if key in redriven else value for key, value in stock.items()}
+    ours = {
+        key: _without_stalls(value) if key in redriven else value
+        for key, value in ours.items()
+        if not key.startswith(OURS_ALONE)
+    }
     for key in [key for key in {**stock, **ours} if key.endswith(":marker")]:
         base = key.removesuffix("marker")
         stock[key], ours[key] = _without_idle_marker(base, stock), _without_idle_marker(base, ours)
@@ -27,9 +32,9 @@ def without_known_differences(stock: KeySpace, ours: KeySpace) -> tuple[KeySpace
     return stock, ours
 
 
-def _without_history(value: object) -> object:
-    """23: a job that was redriven says how it had failed."""
-    return {name: word for name, word in value.items() if name != "history"} if isinstance(value, dict) else value
+def _without_stalls(value: dict[str, object]) -> dict[str, object]:
+    """23: a job that was redriven says how it had failed, and has not stalled."""
+    return {name: word for name, word in value.items() if name not in ("history", "stc")}
 
 
 def _without_idle_marker(base: str, space: KeySpace) -> dict[str, object]:

@@ -1,5 +1,5 @@
 --[[ Puts dead letters back into line, in the order given, as BullMQ's reprocessJob does when it resets both counters of
-  attempts; and notes how they had failed in each job's `history`.
+  attempts; forgets how often each had stalled, and notes how they had failed in each job's `history`.
 
   KEYS  block of the queue; the sorted set of its rejected events; the lock of redriving; its progress
   ARGV  1 again  2 events stream  3 token  4 lease (ms)  5 how many letters were looked at so far  6 passed over so far
@@ -86,7 +86,7 @@ local function return_to_parent(letter)
 end
 
 local function put_back(letter, lined_up)
-  rcall('HDEL', letter.key, 'finishedOn', 'processedOn', 'failedReason', 'atm', 'ats')
+  rcall('HDEL', letter.key, 'finishedOn', 'processedOn', 'failedReason', 'atm', 'ats', 'stc')
   rcall('HSET', letter.key, 'history', letter.history)
   if letter.data ~= '' then rcall('HSET', letter.key, 'data', letter.data) end
   if letter.opts ~= '' then rcall('HSET', letter.key, 'opts', letter.opts) end
