@@ -20,8 +20,10 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.envelope import encode
 from hippo_messenger.errors import DeadLetterError, RedriveUnderWayError
 from hippo_messenger.job import HippoJob
+from hippo_messenger.queues.connection import Connection
 from hippo_messenger.queues.dead_letters import Selection
 from hippo_messenger.queues.letter_check import LetterCheck
+from hippo_messenger.queues.overview import Overview
 from hippo_messenger.queues.redrive import RedrivePlan, RedriveProgress
 from hippo_messenger.testing import Proxy, eventually
 from tests.contract.bus import Bus, Recorder
@@ -118,6 +120,21 @@ async def test_a_letter_that_had_stalled_too_often_may_stall_again_once_it_is_re
     await redriving(bus).run(RedrivePlan(Selection(job_id=event_id)))
 
     assert "stc" not in await bus.job("account", event_id)
+
+
+async def test_what_was_redriven_waits_since_then(bus: Bus) -> None:
+    """It guards that letters of two days ago aren't shown as if nobody had worked for two days."""
+    (event_id,) = await fail_some(bus, 1)
+    await bus.redis.hincrby(bus.queue("account").job(event_id), "timestamp", -2 * 86_400_000)
+    await redriving(bus).run(RedrivePlan(Selection(job_id=event_id)))
+
+    connection = Connection.of(bus.url, settings=bus.settings)
+    standings = await Overview(connection, bus.layout).standings(also=["account"])
+    await connection.close()
+
+    (oldest,) = [standing.oldest for standing in standings if standing.queue == "account"]
+    assert oldest is not None
+    assert oldest < 3600
 
 
 async def test_the_oldest_goes_first_and_a_priority_is_kept(bus: Bus) -> None:

@@ -47,7 +47,8 @@ class Standing:
     """Records of events that were turned away at `send`; they are capped, and nobody has to do something about them."""
     paused: bool
     oldest: float | None
-    """For how many seconds the job that is next has waited; None if none waits."""
+    """How many seconds ago the job that is next was added or last redriven, its delays and tries included; None if none
+    waits."""
     completed_per_minute: float
     """Over the last sixty seconds, as BullMQ's metrics let one estimate it; 0 where they are off."""
     failed_per_minute: float

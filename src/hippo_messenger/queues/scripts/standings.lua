@@ -3,7 +3,8 @@
   KEYS  for each queue: its presence, the changes of its registration, the sorted set of its rejected events, its block
   ARGV  1 again
   Result  {'ok', now (ms), for each queue {ms since it was heard of or -1, waiting, active, delayed, completed, failed,
-          rejected events (among the failed), 1 if paused, age (ms) of the job that is next or -1,
+          rejected events (among the failed), 1 if paused, ms since the job that is next was
+          added or last redriven, or -1,
           for completed, then failed: BullMQ's count, prevTS, prevCount and newest point, '' where there is none,
           rate limit and its period (ms) and global concurrency, '' where there is none, {changes, the newest first}}}
   Atomic  the whole. Writes nothing; a key of the wrong type counts as empty.
@@ -30,10 +31,19 @@ local function next_job(queue)
   return nil
 end
 
+-- When a job was last redriven, or 0: one that failed days ago has not waited since then.
+local function redriven_on(history)
+  local fine, past = pcall(cjson.decode, history or '')
+  local last = fine and type(past) == 'table' and past[#past]
+  local time = type(last) == 'table' and last.redrivenOn
+  return type(time) == 'number' and time > 0 and time or 0
+end
+
 local function age_of_next(queue, now)
   local id = next_job(queue)
-  local added = id and rpcall('HGET', queue.base .. id, 'timestamp')
-  return type(added) == 'string' and counted(added) and math.max(now - tonumber(added), 0) or -1
+  local found = id and rpcall('HMGET', queue.base .. id, 'timestamp', 'history') or {}
+  local added = counted(found[1])
+  return added and math.max(now - math.max(added, redriven_on(found[2])), 0) or -1
 end
 
 local function add_metrics(standing, queue, set)
