@@ -102,10 +102,11 @@ class Registrar:
     async def reload(self, *, patience: float | None = None) -> None:
         """Read the registry anew; one that Redis has lost as a whole is first written back, as this broker knows it."""
         known = self._known
-        self._known = await self._registry.load(patience=patience)
-        if known and not self._known and await self._registry.restore(known, patience=patience):
+        found = await self._registry.load(patience=patience)
+        if known and not found and await self._registry.restore(known, patience=patience):
             log.warning("the registry was lost: %d services stand as before until they register", len(known.by_service))
-            self._known = await self._registry.load(patience=patience)
+            found = await self._registry.load(patience=patience)
+        self._known = found  # not before: should writing it back fail, the next time is to know it still
 
     async def somebody_listens(self) -> bool:
         """Look once more whether anybody is registered at all."""

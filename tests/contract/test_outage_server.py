@@ -14,7 +14,7 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.errors import DeadLetter, NotSentError, RedisLoadingError, RedisOutOfMemoryError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.settings import Settings
-from hippo_messenger.testing import eventually
+from hippo_messenger.testing import CrashPoint, Proxy, eventually
 from tests.conftest import StartServer
 from tests.contract.bus import Bus
 from tests.contract.outages import MortalServer, System, order
@@ -92,6 +92,34 @@ async def test_after_a_flush_a_registration_is_added_to_those_that_the_broker_kn
 
     await own_bus.settled("billing", wait=1)
     assert await own_bus.counts("account") == {}
+
+
+@pytest.mark.chaos
+async def test_a_broker_that_could_not_give_the_registry_back_knows_it_still_for_the_next_time(
+    own_bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_bus.settings = own_bus.settings.model_copy(update={"presence_interval": 600.0})
+    proxy = Proxy(own_bus.url)
+    await proxy.start()
+    own_bus.stack.push_async_callback(proxy.stop)
+    await own_bus.broker(url=proxy.url, settings=own_bus.settings.model_copy(update={"call_timeout": 0.5}))
+    account = await own_bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    await own_bus.listener(HippoService.BILLING, HippoEvent.ORDER_SUCCESS)
+    proxy.trap(CrashPoint.parse("before remember"), lambda: proxy.refuse(on=True))
+
+    await own_bus.redis.flushall()
+    await account.register()
+
+    async def it_failed() -> None:
+        assert "has to wait" in caplog.text
+
+    await eventually(it_failed)
+    proxy.refuse(on=False)
+
+    async def both_stand() -> None:
+        assert sorted(await own_bus.redis.hkeys(own_bus.layout.registry)) == [b"account", b"billing"]
+
+    await eventually(both_stand)
 
 
 @pytest.mark.chaos
