@@ -220,6 +220,12 @@ async def test_dev_shows_no_password(hippo: Hippo) -> None:
         (("broker", "--catalogue", "nothing:here"), 2, "can't be loaded: No module named 'nothing'"),
         (("worker", "nothing:here"), 2, "there is no module 'nothing'"),
         (("worker", "nothing"), 2, 'expected a worker as "module:worker"'),
+        (
+            ("worker", "./shop/work.py:worker"),
+            2,
+            "as in an import, got './shop/work.py:worker'; write shop.work:worker",
+        ),
+        (("broker", "--catalogue", "./events.py:CATALOGUE"), 2, "got './events.py:CATALOGUE'; write events:CATALOGUE"),
         (("worker", "hippo_messenger:HippoWorkr"), 2, "did you mean HippoWorker?"),
         (("worker", "hippo_messenger:HippoEvent"), 2, "expected a HippoWorker"),
         (("status", "--prefix", "a:b"), 2, "expected a prefix without spaces and colons, such as {hippo}, got 'a:b'"),
@@ -234,6 +240,13 @@ async def test_a_mistake_is_one_line_with_the_remedy(
     hippo: Hippo, words: tuple[str, ...], code: int, message: str
 ) -> None:
     assert message in await hippo.refused(*words, code=code)
+
+
+async def test_a_package_that_a_workers_module_lacks_is_named(hippo: Hippo) -> None:
+    """Guards against blaming the module itself, because its name begins like that of what it imports."""
+    (hippo.directory / "stripe_worker.py").write_text("import stripe\n")
+    said = await hippo.refused("worker", "stripe_worker:worker", code=2)
+    assert "stripe_worker can't be loaded: No module named 'stripe'" in said
 
 
 @pytest.mark.parametrize(
