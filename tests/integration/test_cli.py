@@ -19,6 +19,7 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.settings import Settings
 from tests.conftest import free_port
+from tests.integration.test_cli_operations import HIDDEN
 
 SECRET = "a-very-secret-password"
 COMMANDS = (
@@ -49,7 +50,7 @@ class Hippo:
     running: list[Process] = field(default_factory=list)
 
     async def start(self, *words: str, url: str | None = None) -> Process:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HIPPO_", "REDIS_"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         environment |= {"HIPPO_REDIS_URL": url or self.url, "HIPPO_PREFIX": self.prefix, "COLUMNS": "120"}
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -25,6 +25,8 @@ from tests.contract.test_16_expiry import passed
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal("12.30"))
 UNKNOWN_ID = "0198c0de-0000-7000-8000-000000000000"
+HIDDEN = ("HIPPO_", "REDIS_", "PYTHONUNBUFFERED")
+"""Variables that a command doesn't see; the last one would hide what is printed and not flushed."""
 
 
 class Operator:
@@ -36,7 +38,7 @@ class Operator:
         self._running: list[Process] = []
 
     async def start(self, *words: str, **variables: str) -> Process:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HIPPO_", "REDIS_"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         environment |= {"HIPPO_REDIS_URL": self.bus.url, "HIPPO_PREFIX": self.bus.settings.prefix} | variables
         command = (sys.executable, "-m", "hippo_messenger", *words)
         process = await asyncio.create_subprocess_exec(

@@ -22,7 +22,8 @@ LINE = {"from": "order", "type": "ORDER_SUCCESS", "data": {"orderId": "A-1", "to
 
 
 async def demo(*words: str, directory: Path) -> Process:
-    environment = os.environ | {"COLUMNS": "100", "TMPDIR": str(directory)}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment |= {"COLUMNS": "100", "TMPDIR": str(directory)}
     command = (sys.executable, "-m", "hippo_messenger", "demo", *words)
     return await asyncio.create_subprocess_exec(*command, env=environment, cwd=directory, stdout=PIPE, stderr=PIPE)
 

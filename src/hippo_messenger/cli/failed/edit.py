@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -103,9 +106,28 @@ def _in_editor(text: str) -> str:
         path = Path(directory) / "data.json"
         path.write_text(text + "\n")
         try:
-            code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+            with _keys_left_to_the_editor():
+                code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"the editor {editor!r} can't be started: {error}; set EDITOR") from None
         if code != 0:
             raise ConfigurationError(f"the editor {editor!r} ended with code {code}: nothing was changed")
         return path.read_text()
+
+
+@contextmanager
+def _keys_left_to_the_editor() -> Iterator[None]:
+    """Lets SIGINT and SIGQUIT pass, which a terminal sends to the command as well as to the editor that it has started.
+
+    By a handler, since what is ignored would be ignored by the editor too.
+    """
+    if sys.platform == "win32":
+        keys: tuple[signal.Signals, ...] = (signal.SIGINT,)
+    else:
+        keys = (signal.SIGINT, signal.SIGQUIT)
+    before = [(key, signal.signal(key, lambda number, frame: None)) for key in keys]
+    try:
+        yield
+    finally:
+        for key, handler in before:
+            signal.signal(key, handler)
