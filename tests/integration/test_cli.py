@@ -181,10 +181,13 @@ async def test_dev_works_beside_a_redis_that_runs_already_and_starts_none(hippo:
 
 async def test_dev_tells_a_script_where_it_is(hippo: Hippo) -> None:
     dev = await hippo.start("dev", "--redis", hippo.url, "--json")
+    assert dev.stdout is not None
+    async with asyncio.timeout(20):
+        out = await dev.stdout.readuntil(b"}\n")  # while it runs: a script reads the place, and goes on from there
+    place = json.loads(out)
     await said(dev, "message broker: routing")
     dev.send_signal(signal.SIGTERM)
-    out, _ = await dev.communicate()
-    place = json.loads(out)
+    assert await dev.wait() == 0
     assert place["redis"].startswith("redis://")
     assert (place["prefix"], place["embedded"]) == (hippo.prefix, False)
 

@@ -138,15 +138,23 @@ async def test_status_shows_a_service_whose_processor_fails_everything(bus: Bus,
     assert line.startswith("shipping 1 slowed")
 
 
-async def test_status_goes_on_until_it_is_stopped(bus: Bus, hippo: Operator) -> None:
+async def test_status_goes_on_until_it_is_stopped_with_one_line_of_json_a_look(bus: Bus, hippo: Operator) -> None:
     watching = await hippo.start("status", "--watch", "0.2", "--json")
     assert watching.stdout is not None
-    seen = 0
     async with asyncio.timeout(30):
-        while seen < 3:
-            seen += (await watching.stdout.readline()).startswith(b"]")
+        for _ in range(3):
+            [broker] = json.loads(await watching.stdout.readline())
+            assert broker["queue"] == "broker"
     watching.send_signal(signal.SIGINT)
     assert await watching.wait() == 130
+
+
+async def test_status_shows_a_pipe_each_table_when_it_is_made(hippo: Operator) -> None:
+    watching = await hippo.start("status", "--watch", "0.2")
+    assert watching.stdout is not None
+    async with asyncio.timeout(30):
+        lines = [await watching.stdout.readline() for _ in range(4)]
+    assert [line.split()[0] for line in lines] == [b"queue", b"broker"] * 2
 
 
 async def test_a_pipe_gets_whole_lines_however_narrow_the_terminal(bus: Bus, hippo: Operator) -> None:

@@ -54,7 +54,7 @@ class Listing:
         if terminal.is_terminal:
             terminal.print(self.drawn())
         else:
-            print("\n".join(self.plain()))
+            print("\n".join(self.plain()), flush=True)
 
     def drawn(self) -> Table:
         """For a terminal."""
@@ -90,9 +90,9 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def print_json(value: object) -> None:
-    """Print a value as JSON, for scripts."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def print_json(value: object, *, on_one_line: bool = False) -> None:
+    """Print a value as JSON, for scripts; at once, since the command may go on."""
+    print(json.dumps(value, indent=None if on_one_line else 2, ensure_ascii=False), flush=True)
 
 
 def complain(message: str) -> None:

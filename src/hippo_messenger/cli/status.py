@@ -68,7 +68,7 @@ async def _watch(look: Callable[[], Awaitable[list[Standing]]], *, every: float,
     if as_json or not terminal.is_terminal:
         while True:
             found = await look()
-            print_json([asdict(entry) for entry in found]) if as_json else _print(found)
+            print_json([asdict(entry) for entry in found], on_one_line=True) if as_json else _print(found)
             await asyncio.sleep(every)
     with Live(console=terminal, auto_refresh=False) as live:
         while True:
