@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
@@ -96,8 +97,9 @@ def print_json(value: object, *, on_one_line: bool = False) -> None:
 
 
 def complain(message: str) -> None:
-    """Say in one line on stderr what is wrong."""
-    print(f"hippo: {' '.join(message.split())}", file=sys.stderr)
+    """Say in one line on stderr what is wrong, if anybody can be told."""
+    with suppress(OSError):
+        print(f"hippo: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float | None) -> str:
