@@ -147,6 +147,7 @@ async def test_dev_says_how_to_connect(hippo: Hippo) -> None:
     assert dev.stdout is not None
     shown = (await dev.stdout.read(2000)).decode()
     url = re.search(r"export HIPPO_REDIS_URL=(unix://\S+)", shown)
+    assert f"hippo services --redis embedded --prefix '{hippo.prefix}'" in shown
     assert url is not None
     settings = Settings(prefix=hippo.prefix)
     async with HippoMessenger(
@@ -169,6 +170,7 @@ async def test_dev_works_beside_a_redis_that_runs_already_and_starts_none(hippo:
     assert "A broker beside the Redis at redis://" in shown
     assert "no server is started" in shown
     assert f"export HIPPO_REDIS_URL=URL HIPPO_PREFIX='{hippo.prefix}'" in shown
+    assert f"hippo services --redis URL --prefix '{hippo.prefix}'" in shown
     assert not (hippo.directory / ".hippo").exists()
     settings = Settings(prefix=hippo.prefix)
     async with HippoMessenger(
