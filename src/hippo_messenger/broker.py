@@ -312,7 +312,7 @@ class HippoBroker:
         deliveries = latest = 0
         most = -(-self._settings.broker_batch // 2)  # so that there is something left to read while they are routed
         while jobs and len(events) < most and deliveries + latest <= self._settings.broker_batch_deliveries:
-            decided = self._intake.read(jobs.popleft(), self._registrar.known)
+            decided = self._intake.read(jobs.popleft())
             if isinstance(decided, ReceivedEvent) and decided.envelope.expires is not None:
                 decided = await self._unless_expired(decided, decided.envelope.expires)
             if isinstance(decided, ReceivedEvent):

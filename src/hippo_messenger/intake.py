@@ -19,7 +19,7 @@ from hippo_messenger.log import log
 from hippo_messenger.queues.delivery import Outcome, QueuedJob
 from hippo_messenger.queues.schedule import COUNTER_FIELD
 from hippo_messenger.reading import EventReader
-from hippo_messenger.registration import Registration, Registrations
+from hippo_messenger.registration import Registration
 
 __all__ = ["Intake", "ReceivedEvent"]
 
@@ -48,7 +48,7 @@ class Intake:
         self._reader = EventReader(catalogue)
         self._max_bytes = max_bytes
 
-    def read(self, job: QueuedJob, registrations: Registrations) -> ReceivedEvent | Outcome:
+    def read(self, job: QueuedJob) -> ReceivedEvent | Outcome:
         """The event in a job, or why there is none."""
         try:
             job.check_size(self._max_bytes)
@@ -56,14 +56,13 @@ class Intake:
             envelope = event.envelope if event is not None else self._read_step_by_step(job)
             self._catalogue.service(envelope.source)
             options = job.read_options
-            deliver_to = _still_registered(_deliver_to(options), registrations)
         except (EventError, UnknownEventTypeError, UnknownServiceError) as error:
             log.warning("event %s (%s) is not delivered: %s", job.id, job.name, error)
             return Outcome.failed(job, f"{type(error).__name__}: {error}")
         except Exception as error:  # a catalogue's own validator, say: one event must not take the broker with it
             log.exception("event %s (%s) is not delivered", job.id, job.name)
             return Outcome.failed(job, f"reading it raised {type(error).__name__}: {error}; mend that, then redrive it")
-        return ReceivedEvent(job, envelope, deliver_to=deliver_to, extra=_passed_on(options))
+        return ReceivedEvent(job, envelope, deliver_to=_deliver_to(options), extra=_passed_on(options))
 
     def _read_step_by_step(self, job: QueuedJob) -> Envelope:
         """As `read`, so that what is wrong is said by its name, the envelope's faults first."""
@@ -90,14 +89,6 @@ class Intake:
         registration = Registration.from_wire(job.data)
         self._catalogue.service(registration.service)
         return registration, _registration_number(job)
-
-
-def _still_registered(services: frozenset[str] | None, registrations: Registrations) -> frozenset[str] | None:
-    """The services that a parked copy is for; one that is gone must not swallow it."""
-    for name in sorted(services or ()):
-        if name not in registrations.by_service:
-            raise UnknownServiceError(name, registrations.by_service)
-    return services
 
 
 def _deliver_to(options: Mapping[str, object]) -> frozenset[str] | None:

@@ -9,7 +9,8 @@ from hippo_messenger.errors import ConfigurationError
 
 __all__ = ["RateLimit", "WorkLimits"]
 
-_LARGEST = 2**31 - 1
+_LARGEST = 10**15 - 1
+"""Jobs or milliseconds: what our scripts take for a number, so that whatever Node has set can be said."""
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE = re.compile(r"(\d{1,10})/(\d{0,6})(s|min|h)")
 
@@ -25,8 +26,8 @@ class RateLimit:
     def __post_init__(self) -> None:
         if isinstance(self.jobs, bool) or not isinstance(self.jobs, int) or not 1 <= self.jobs <= _LARGEST:
             raise ConfigurationError(f"expected a rate of 1 or more jobs in a period, got {self.jobs!r}")
-        if not 0.001 <= self.period <= 86400:
-            raise ConfigurationError(f"expected a period from 0.001 seconds to a day, got {self.period!r}")
+        if not 0.001 <= self.period <= _LARGEST / 1000:
+            raise ConfigurationError(f"expected a period of 0.001 seconds or more, got {self.period!r}")
 
     @classmethod
     def parse(cls, text: str) -> RateLimit:
@@ -42,8 +43,8 @@ class RateLimit:
 
     def __str__(self) -> str:
         for unit, size in reversed(_UNITS.items()):
-            if self.period == size:
-                return f"{self.jobs}/{unit}"
+            if self.period % size == 0:
+                return f"{self.jobs}/{'' if self.period == size else int(self.period // size)}{unit}"
         return f"{self.jobs}/{self.period:g}s"
 
 
@@ -56,14 +57,14 @@ class WorkLimits:
 
     rate: RateLimit | None = None
     concurrency: int | None = None
-    """How many jobs are processed at the same time."""
+    """How many jobs are processed at the same time; 0, which Node can set, lets none begin."""
 
     def __post_init__(self) -> None:
         count = self.concurrency
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _LARGEST):
-            raise ConfigurationError(f"expected a concurrency of 1 or more, got {count!r}")
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _LARGEST):
+            raise ConfigurationError(f"expected a concurrency of 0 or more, got {count!r}")
 
     def __str__(self) -> str:
         parts = [str(self.rate)] if self.rate else []
-        parts += [f"{self.concurrency} at a time"] if self.concurrency else []
+        parts += [f"{self.concurrency} at a time"] if self.concurrency is not None else []
         return ", ".join(parts) or "none"

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from hippo_messenger.backpressure import Backpressure
-from hippo_messenger.errors import RedisError
+from hippo_messenger.errors import RedisError, UnknownServiceError
 from hippo_messenger.intake import ReceivedEvent
 from hippo_messenger.log import log
 from hippo_messenger.observer import Observer
-from hippo_messenger.queues.delivery import Order, Outcome, Routed, Routing, Taken
+from hippo_messenger.queues.delivery import Order, Outcome, QueuedJob, Routed, Routing, Taken
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.queue import Queue, event_digest
 from hippo_messenger.queues.registry import Registry
@@ -65,6 +65,10 @@ class Router:
                 )
                 return Taken()
             batch = self._bounded(left)
+            if strays := [event for event, routing in batch if _is_stray(event, routing)]:
+                gone = await self._fail_strays(strays)
+                left = [event for event in left if event.job not in gone]
+                continue
             last = len(batch) == len(left)
             routed = await self._queue.route(
                 [routing for _, routing in batch],
@@ -86,6 +90,23 @@ class Router:
             if last:
                 return routed.taken
         return Taken()
+
+    async def _fail_strays(self, strays: Iterable[ReceivedEvent]) -> list[QueuedJob]:
+        """Fail parked copies for services that are gone, which must not swallow them; the jobs of those.
+
+        Whether one is gone the registry says: a view of it that nobody has checked may be outdated.
+        """
+        await self._registrar.reload()
+        by_service = self._registrar.known.by_service
+        outcomes = []
+        for event in strays:
+            missing = sorted((event.deliver_to or frozenset()) - by_service.keys())
+            if missing:
+                error = UnknownServiceError(missing[0], by_service)
+                log.warning("event %s (%s) is not delivered: %s", event.job.id, event.job.name, error)
+                outcomes.append(Outcome.failed(event.job, f"{type(error).__name__}: {error}"))
+        await self._settle(outcomes)
+        return [outcome.job for outcome in outcomes]
 
     async def _hold_back(self, events: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
         """What is left to route when events for full services are put back."""
@@ -147,3 +168,8 @@ class Router:
         for parked in routed.parked:
             log.error("event %s is parked for %s: %s", parked.event_id, parked.service, parked.reason)
             self._observer.parked(types[parked.event_id], service=parked.service, reason=parked.reason)
+
+
+def _is_stray(event: ReceivedEvent, routing: Routing) -> bool:
+    """Whether it is a parked copy for a service that seems not to be registered any more."""
+    return event.deliver_to is not None and len(routing.services) < len(event.deliver_to)

@@ -228,6 +228,19 @@ async def test_send_many_keeps_the_order_and_checks_all_before_it_sends_any(bus:
     assert await bus.count("broker", "wait") == 450
 
 
+async def test_send_many_has_its_time_for_each_call_that_it_makes(bus: Bus, proxy: Proxy) -> None:
+    """It was counted by the number of events alone: large ones go in more calls, and had the time of one."""
+    settings = bus.settings.model_copy(update={"call_timeout": 1.0, "send_batch_bytes": 1})
+    sender = bus.messenger(HippoService.ORDER, url=proxy.url, settings=settings)
+    await sender.send(order(0))
+    proxy.delay(0.2, scripts_only=True)
+
+    ids = await sender.send_many([order(number) for number in range(8)])
+
+    assert len(set(ids)) == 8
+    assert await bus.count("broker", "wait") == 9
+
+
 async def test_an_id_that_cannot_be_used_is_refused(bus: Bus) -> None:
     sender = bus.messenger(HippoService.ORDER)
 

@@ -52,6 +52,25 @@ async def test_both_copies_are_added_or_none(bus: Bus) -> None:
     assert await bus.counts("broker") == {"wait": 1}
 
 
+async def test_an_event_whose_direct_copy_has_no_place_is_refused(bus: Bus) -> None:
+    """It was sent without its copy: what another service had sent under that id was taken for it."""
+    await bus.broker(settings=bus.settings.model_copy(update={"completed_count": 0}))
+    account = await bus.listener(HippoService.ACCOUNT, HippoEvent.ORDER_SUCCESS)
+    await bus.messenger(HippoService.ORDER).send(ORDER, event_id="an-id-that-both-use")
+    await bus.settled("account", wait=1)
+    await bus.settled("broker")
+    await bus.redis.set(bus.queue("account").job("an-id-that-is-a-text"), "x")
+
+    with pytest.raises(NotSentError, match="another service has sent an event with the id an-id-that-both-use"):
+        await account.send(ORDER, event_id="an-id-that-both-use", notify_self=True)
+    with pytest.raises(NotSentError, match="an-id-that-is-a-text holds a string, expected a hash"):
+        await account.send(ORDER, event_id="an-id-that-is-a-text", notify_self=True)
+
+    assert await bus.counts("broker") == {}
+    assert await bus.counts("account") == {"wait": 1}
+    assert (await bus.job("account", "an-id-that-both-use"))["data"]["source"] == "order"
+
+
 async def test_a_delay_counts_once_for_both_copies(bus: Bus) -> None:
     sender = bus.messenger(HippoService.ORDER)
 

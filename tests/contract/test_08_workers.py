@@ -167,6 +167,23 @@ async def test_a_job_that_keeps_killing_its_worker_becomes_a_dead_letter(bus: Bu
     assert recorder.jobs == []
 
 
+@pytest.mark.chaos
+async def test_a_job_that_kills_its_worker_takes_all_with_it_that_the_worker_held(bus: Bus) -> None:
+    """Nobody can tell which of them it was: each counts a stall, as with BullMQ. None is lost."""
+    ids = await fill(bus, 3)
+    deadly = f"lambda job: __import__('os')._exit(9) if job.id == {ids[0]!r} else __import__('time').sleep(60)"
+    for _ in range(2):
+        process = await start_worker_process(bus, deadly)
+        await process.wait()
+
+    await bus.worker(bus.messenger(HippoService.ACCOUNT), Recorder())
+
+    await bus.settled("account", failed=3)
+    assert {letter["failedReason"] for letter in await bus.failed("account")} == {
+        "job stalled more than allowable limit"
+    }
+
+
 async def start_worker_process(bus: Bus, processor: str) -> asyncio.subprocess.Process:
     variables = {f"HIPPO_{name.upper()}": str(value) for name, value in bus.settings.model_dump().items()}
     program = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from hippo_messenger.queues.dead_letters import Selection
 from hippo_messenger.queues.letter_archive import LetterArchive
 from hippo_messenger.queues.letter_edit import LetterEdit
 from hippo_messenger.queues.redrive import RedrivePlan
+from hippo_messenger.testing import CrashPoint, Proxy
 from tests.contract.bus import Bus, Recorder
 from tests.contract.letters import (
     ALL,
@@ -94,6 +96,27 @@ async def test_an_edited_letter_runs_with_its_new_data_and_keeps_the_original_an
     with pytest.raises(UnknownDeadLetterError):
         await redriving(bus).run_edited(letter, data=edit.edited(new))
     assert await bus.count("account", "wait") == 0
+
+
+async def test_an_edit_whose_redrive_is_cancelled_says_that_nothing_was_done(bus: Bus, proxy: Proxy) -> None:
+    """Guards against an edit that is lost though it seems to have worked."""
+    (event_id,) = await fail_some(bus, 1)
+    before = await bus.job("account", event_id)
+    letter = await dead_letters(bus).letter(event_id)
+    data = LetterEdit(letter, check()).edited({"orderId": "A-2", "total": "1"})
+    reached = proxy.trap(CrashPoint.parse("before redrive"), lambda: proxy.refuse(on=True))
+    editing = asyncio.create_task(redriving(bus, url=proxy.url).run_edited(letter, data=data))
+    await reached.wait()
+
+    assert await redriving(bus).cancel()
+    proxy.refuse(on=False)
+
+    with pytest.raises(DeadLetterError, match=f"{event_id} is not redriven .* cancelled this redrive of account"):
+        await editing
+    assert await bus.job("account", event_id) == before
+    progress = await redriving(bus).progress()
+    assert progress is not None
+    assert (progress.state, progress.redriven) == ("cancelled", 0)
 
 
 async def test_discarding_needs_a_reason_is_counted_and_leaves_nothing(bus: Bus) -> None:

@@ -82,6 +82,34 @@ async def test_a_redriven_job_is_what_bullmq_would_have_made_of_it_and_keeps_its
     assert letter.attempts == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "trace"),
+    [
+        (b"ValueError", "é" * 3000 + "x"),
+        (b"ValueError", "\N{HIPPOPOTAMUS}" * 2000 + "xyz"),
+        (b"\xff is no UTF-8", "short"),
+    ],
+)
+async def test_no_text_of_a_failure_costs_a_job_its_history(bus: Bus, reason: bytes, trace: str) -> None:
+    """Guards against a history that can't be read, since a trace was cut within a character, or was no text at all."""
+    job_id = "not-ascii-00000001"
+    await put_failed(bus, [job_id], reason="x", trace="")
+    key = bus.queue("account").job(job_id)
+    await bus.redis.hset(key, mapping={"failedReason": reason, "stacktrace": json.dumps([trace], ensure_ascii=False)})
+
+    await redriving(bus).run(RedrivePlan(ALL))
+
+    await bus.worker(bus.messenger(HippoService.ACCOUNT, retry=ONCE), Recorder(raises=[KeyError("again")]))
+    await bus.settled("account", failed=1)
+    letter = await dead_letters(bus).letter(job_id)
+    assert letter.reason == "KeyError: 'again'"
+    assert [past.reason for past in letter.history] == [reason.decode(errors="replace")]
+    kept = letter.history[0].trace
+    assert kept
+    assert trace.endswith(kept)
+    assert 4092 < len(kept.encode()) <= 4096 or kept == trace
+
+
 async def test_the_oldest_goes_first_and_a_priority_is_kept(bus: Bus) -> None:
     ids = [f"ordered-{number:08d}" for number in range(5)]
     await put_failed(bus, ids, reason="x", trace="")

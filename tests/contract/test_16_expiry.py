@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,11 +11,21 @@ from typing import Any
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
-from hippo_messenger.errors import ConfigurationError, EventTooLargeError, EventValidationError, NotSentError
+from hippo_messenger.errors import (
+    ConfigurationError,
+    EventTooLargeError,
+    EventValidationError,
+    NotSentError,
+    RedisUnavailableError,
+)
 from hippo_messenger.observer import Observer
+from hippo_messenger.queues.call import Caller
+from hippo_messenger.queues.clock import Clock
 from hippo_messenger.retry import RetryPolicy
-from hippo_messenger.testing import eventually
+from hippo_messenger.testing import Proxy, eventually
 from tests.contract.bus import Bus, Recorder
+from tests.contract.letters import connection
+from tests.contract.outages import Listening
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 PAST = "2026-01-02T03:04:05Z"
@@ -41,12 +52,16 @@ async def put(bus: Bus, queue: str, event: dict[str, Any]) -> None:
     await bus.redis.lpush(bus.queue(queue).base + "wait", event["id"])
 
 
+async def redis_time(bus: Bus) -> datetime:
+    seconds, microseconds = await bus.redis.time()
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+
+
 async def passed(bus: Bus, moment: datetime) -> None:
     """Wait until a time is over for Redis."""
 
     async def over() -> bool:
-        seconds, microseconds = await bus.redis.time()
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds) >= moment
+        return await redis_time(bus) >= moment
 
     await eventually(over)
 
@@ -188,3 +203,38 @@ async def test_without_redis_an_invalid_event_is_named_and_a_valid_one_is_not_se
     with pytest.raises(NotSentError) as caught:
         await order.send(ORDER, event_id="an-id-of-the-caller", expires=60)
     assert caught.value.event_ids == ("an-id-of-the-caller",)
+
+
+async def test_without_redis_many_sends_at_once_are_not_sent_within_the_time_of_one(bus: Bus, unused_port: int) -> None:
+    """They asked for the time one after the other, each for as long as a send may take."""
+    settings = bus.settings.model_copy(update={"call_timeout": 0.5})
+    order = bus.messenger(HippoService.ORDER, url=f"redis://127.0.0.1:{unused_port}/0", settings=settings)
+
+    async with asyncio.timeout(6):  # one after the other it is 15 s
+        sent = await asyncio.gather(*(order.send(ORDER, expires=60) for _ in range(30)), return_exceptions=True)
+
+    assert {type(error) for error in sent} == {NotSentError}
+    assert all(isinstance(error.__cause__, RedisUnavailableError) for error in sent if isinstance(error, NotSentError))
+
+
+async def test_a_first_look_across_an_outage_is_as_exact_as_any(bus: Bus, proxy: Proxy) -> None:
+    """It was ahead by half of the outage, and events that had not expired completed as expired."""
+    line = connection(bus, proxy.url)
+    await line.open()
+    observer = Listening()
+    clock = Clock(Caller(line, observer=observer), bus.layout)
+    proxy.refuse(on=True)
+    asking = asyncio.create_task(clock.now(patience=None))
+
+    async def tried_for_seconds() -> None:
+        assert len(observer.errors) >= 7
+
+    await eventually(tried_for_seconds)
+    proxy.refuse(on=False)
+    await asking
+
+    before = await redis_time(bus)
+    told = await clock.now(patience=None)
+    after = await redis_time(bus)
+    exact_to = timedelta(seconds=0.3)  # far more than half a round trip, far less than half of the outage
+    assert before - exact_to < told < after + exact_to

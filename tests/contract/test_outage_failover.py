@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio
 
-from hippo_messenger.errors import NotSentError, RedisReadOnlyError
+from hippo_messenger.catalogue.golden_hippo import HippoService
+from hippo_messenger.errors import NotSentError, PossiblySentError, RedisReadOnlyError
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import Proxy, eventually
+from hippo_messenger.testing.proxy import CrashPoint
 from tests.conftest import StartServer, free_port
 from tests.contract.bus import Bus
-from tests.contract.outages import System, order
+from tests.contract.outages import Listening, System, order
 
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
@@ -46,16 +48,54 @@ async def test_a_primary_that_is_demoted_for_a_while_is_waited_out(
 ) -> None:
     bus = Bus(start_server(), settings.model_copy(update={"call_timeout": 1.0}))
     system = await System.started(bus)
+    observer = Listening()
+    sender = bus.messenger(HippoService.ORDER, observer=observer)
+    await sender.connection.open()
 
     await bus.redis.replicaof("127.0.0.1", unused_port)
-    with pytest.raises(NotSentError, match="not sent") as caught:
-        await system.sender.send(order(1), event_id="to-a-mere-replica-01")
-    assert isinstance(caught.value.__cause__, RedisReadOnlyError)
+    first = asyncio.create_task(sender.send(order(1), event_id="to-a-mere-replica-01"))
+    await observer.met(RedisReadOnlyError)
+    # One that goes out only when the first one's time is over, and has heard no more than that until its own is.
+    second = asyncio.create_task(sender.send(order(2), event_id="to-a-mere-replica-02"))
+    for sending in (first, second):
+        with pytest.raises(NotSentError, match="not sent") as caught:
+            await sending
+        assert isinstance(caught.value.__cause__, RedisReadOnlyError)
     await system.observer.met(RedisReadOnlyError)
     await bus.redis.replicaof("NO", "ONE")
 
     await system.works()
     await bus.close()
+
+
+@pytest.mark.chaos
+async def test_a_send_that_once_got_no_reply_stays_possibly_sent_when_later_tries_are_refused(
+    start_server: StartServer, settings: Settings, unused_port: int
+) -> None:
+    bus = Bus(start_server(), settings.model_copy(update={"call_timeout": 1.0}))
+    system = await System.started(bus)
+    proxy = Proxy(bus.url)
+    await proxy.start()
+    observer = Listening()
+    sender = bus.messenger(HippoService.ORDER, url=proxy.url, observer=observer)
+    await sender.connection.open()
+    await bus.redis.replicaof("127.0.0.1", unused_port)
+
+    first = asyncio.create_task(sender.send(order(1)))
+    await observer.met(RedisReadOnlyError)
+    second = asyncio.create_task(sender.send(order(2), event_id="without-a-reply-0001"))
+    with pytest.raises(NotSentError):
+        await first
+    sprung = proxy.trap(CrashPoint.parse("before publish"), proxy.cut)  # the second one goes out now
+    with pytest.raises(PossiblySentError):
+        await second
+
+    assert sprung.is_set()
+    await bus.redis.replicaof("NO", "ONE")
+    system.sent.append(await system.sender.send(order(2), event_id="without-a-reply-0001"))
+    await system.works()
+    await bus.close()
+    await proxy.stop()
 
 
 @pytest.mark.chaos

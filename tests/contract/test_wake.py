@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.job import HippoJob
+from hippo_messenger.limits import WorkLimits
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import Proxy, eventually
 from tests.conftest import StartServer
@@ -84,5 +87,33 @@ async def test_a_worker_that_was_woken_while_it_is_stopped_passes_that_on(bus: B
     event_id = await sender.send(OrderSuccess(order_id="2", total=Decimal(1)), notify_self=True)
     await eventually(lambda: bus.has_waiting("account", 1))
     await leaving.stop(grace=5)
+
+    assert [job.id for job in await recorder.got(1)] == [event_id]
+
+
+@pytest.mark.parametrize("place", ["wait", "prioritized"])
+async def test_a_place_that_is_freed_without_a_take_wakes_who_may_take_it(bus: Bus, place: str) -> None:
+    """With one job at a time over all workers, the next one is announced to nobody while that place is taken."""
+    patient = bus.settings.model_copy(update={"block_timeout": 600.0})
+    may_end, recorder = asyncio.Event(), Recorder()
+
+    async def process(job: HippoJob[EventData]) -> None:
+        await may_end.wait()
+
+    sender = bus.messenger(HippoService.ACCOUNT, settings=patient)
+    await sender.set_work_limits(WorkLimits(concurrency=1))
+    leaving = await bus.worker(sender, process, concurrency=1)
+    await sender.send(OrderSuccess(order_id="1", total=Decimal(1)), notify_self=True)
+    await bus.settled("account", active=1)
+    await bus.worker(sender, recorder)
+    await eventually(lambda: bus.has_waiting("account", 1))
+    priority = 5 if place == "prioritized" else 0
+    event_id = await sender.send(OrderSuccess(order_id="2", total=Decimal(1)), notify_self=True, priority=priority)
+    await bus.settled("account", active=1, **{place: 1})
+
+    stopping = asyncio.create_task(leaving.stop(grace=5))
+    await asyncio.sleep(0)  # it takes no more from here on
+    may_end.set()
+    await stopping
 
     assert [job.id for job in await recorder.got(1)] == [event_id]

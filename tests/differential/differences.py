@@ -22,6 +22,8 @@ def without_known_differences(stock: KeySpace, ours: KeySpace) -> tuple[KeySpace
         base = key.removesuffix("marker")
         stock[key], ours[key] = _without_idle_marker(base, stock), _without_idle_marker(base, ours)
         _forgive_delay_marker(stock[key], ours[key])
+        if "concurrency" in ours.get(f"{base}meta", {}):
+            _forgive_freed_place(stock[key], ours[key])
     return stock, ours
 
 
@@ -36,6 +38,12 @@ def _without_idle_marker(base: str, space: KeySpace) -> dict[str, object]:
     if not (space.get(f"{base}wait") or space.get(f"{base}prioritized")):
         marker.pop("0", None)
     return marker
+
+
+def _forgive_freed_place(stock: dict[str, object], ours: dict[str, object]) -> None:
+    """3: ours says that a job waits also where a place was freed for it under a global concurrency."""
+    if "0" in ours:
+        stock.setdefault("0", ours["0"])
 
 
 def _forgive_delay_marker(stock: dict[str, object], ours: dict[str, object]) -> None:

@@ -278,6 +278,16 @@ async def test_without_redis_every_command_says_so_and_shows_no_password(
     assert "is it running" in await hippo.refused(*command, code=1, url=url)
 
 
+@pytest.mark.parametrize("character", ["/", "#", "?", "[", "\N{FULLWIDTH COLON}"])
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster"])
+async def test_of_a_url_that_cannot_be_read_no_command_shows_a_part_of_the_password(
+    hippo: Hippo, scheme: str, character: str
+) -> None:
+    """Guards against the error of a URL parser, with its traceback or with what it quotes."""
+    url = f"{scheme}://user:{SECRET}{character}{SECRET}@127.0.0.1:1/0"
+    assert "percent-encoded" in await hippo.refused("status", code=2, url=url)
+
+
 async def test_without_an_address_the_ways_to_give_one_are_named() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hippo_messenger", "services", env={"PATH": os.environ["PATH"]}, stderr=PIPE

@@ -50,6 +50,23 @@ async def test_limits_of_workers_are_set_shown_and_lifted(bus: Bus, hippo: Opera
     assert not {b"max", b"duration", b"concurrency"} & set(left)
 
 
+async def test_limits_that_only_node_would_set_are_shown_kept_and_lifted(bus: Bus, hippo: Operator) -> None:
+    """It guards that a queue which Node has blocked, or limited for a week, is not taken for one without limits."""
+    await bus.broker()
+    await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    meta = bus.queue("shipping").base + "meta"
+    await bus.redis.hset(meta, mapping={"max": 100, "duration": 604_800_000})
+    assert await hippo.run("limit", "shipping", "--concurrency", "5") == "shipping: 100/168h, 5 at a time\n"
+    assert await bus.redis.hmget(meta, "max", "duration", "concurrency") == [b"100", b"604800000", b"5"]
+
+    await bus.redis.hset(meta, "concurrency", 0)
+    assert await hippo.run("limit", "shipping", "--rate", "9/s") == "shipping: 9/s, 0 at a time\n"
+    assert "9/s, 0 at a time" in await hippo.run("status")
+    await bus.redis.hset(meta, "concurrency", "-1")  # our scripts take it for none, but stock ones don't
+    assert await hippo.run("limit", "shipping", "--off") == "shipping: none\n"
+    assert not {b"max", b"duration", b"concurrency"} & set(await bus.redis.hkeys(meta))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -105,3 +105,27 @@ async def test_the_jobs_of_a_service_are_discarded_only_when_that_is_confirmed(b
     said = await hippo.run("unregister", "shipping", "--discard", "--yes")
     assert "450 jobs were discarded; its queue is gone" in said
     assert await keys_of(bus, "shipping") == []
+
+
+async def test_what_an_unregistered_service_has_left_can_be_seen_and_cleared_away(bus: Bus, hippo: Operator) -> None:
+    """Guards against a service of the registry alone that no command knows any more once it is unregistered."""
+    base = bus.queue("parcels").base
+    await bus.redis.hset(bus.layout.registry, "parcels", '{"serviceName":"parcels","listensTo":[]}')
+    await bus.redis.hset(base + "a-job", mapping={"name": "X", "data": "{}", "opts": "{}", "failedReason": "no"})
+    await bus.redis.zadd(base + "failed", {"a-job": 1})
+    said = await hippo.run("unregister", "parcels", "--drain", code=1)
+    assert "1 dead letters stay: redrive or discard them (`hippo failed list parcels`)" in said
+
+    assert "1 dead letter in 1 group" in await hippo.run("failed", "list", "parcels")
+    assert "1 dead letter in 1 group" in await hippo.run("failed", "list")
+    assert [row["queue"] for row in await hippo.json("status")] == ["broker", "parcels"]
+    assert [row["queue"] for row in await hippo.json("services")] == ["broker"]
+    assert "parcels is paused" in await hippo.run("pause", "parcels")
+    assert "parcels: none" in await hippo.run("limit", "parcels")
+    await hippo.run("failed", "export", "parcels", "--output", "letters.ndjson")
+    assert "would redrive 1 of parcels" in await hippo.run("failed", "redrive", "parcels", "--all", "--dry-run")
+    assert "1 of parcels discarded" in await hippo.run("failed", "discard", "parcels", "a-job", "--reason", "gone")
+
+    assert "its queue is gone" in await hippo.run("unregister", "parcels", "--drain")
+    assert "got 'parcels'" in await hippo.run("failed", "list", "parcels", code=2)
+    assert [row["queue"] for row in await hippo.json("status")] == ["broker"]

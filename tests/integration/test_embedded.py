@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -157,6 +158,44 @@ async def test_it_ends_after_its_last_user(project: Path) -> None:
     await second.close()
 
     await eventually(lambda: is_gone(second))
+
+
+async def test_a_server_that_was_silent_for_a_while_still_ends_after_its_last_user(project: Path) -> None:
+    """It guards that a slow server isn't taken for a gone one, which nobody would end then."""
+    server = EmbeddedServer.shared(directory=project)
+    server._idle = 0.2
+    async with server:
+        process = await process_of(server)
+        os.kill(process, signal.SIGSTOP)
+        try:
+            with socket.socket(socket.AF_UNIX) as line, pytest.raises(TimeoutError):
+                line.settimeout(7)  # longer than its keeper waits for an answer
+                line.connect(server.url.removeprefix("unix://"))
+                line.sendall(b"PING\r\n")
+                line.recv(1)
+        finally:
+            os.kill(process, signal.SIGCONT)
+        assert await ask(server, "PING") == "True"
+
+    await eventually(lambda: has_ended(process))
+
+
+async def test_a_server_whose_socket_was_removed_ends(project: Path) -> None:
+    server = EmbeddedServer.shared(directory=project)
+    server._idle = 0.2
+    async with server:
+        process = await process_of(server)
+        Path(server.url.removeprefix("unix://")).unlink()
+
+    await eventually(lambda: has_ended(process))
+
+
+async def has_ended(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 async def test_a_private_server_is_gone_with_its_data_when_it_is_closed(server_binary: str) -> None:

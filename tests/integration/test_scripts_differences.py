@@ -53,6 +53,20 @@ async def test_3_a_job_put_back_among_the_prioritised_wakes_a_worker(bench: Benc
     assert b"0" in marker(bench)
 
 
+async def test_3_a_place_freed_under_a_global_concurrency_wakes_a_worker(bench: Bench) -> None:
+    bench.redis.hset(bench.key("meta"), "concurrency", 1)
+    bench.add(ADD("one"), ADD("two"), ADD("three"))
+    bench.take(1)
+    bench.redis.delete(bench.key("marker"))
+    settle(bench, outcome("completed", "one", value="{}"))
+    assert b"0" in marker(bench)
+    bench.redis.delete(bench.key("marker"))
+    bench.take(1)
+    settle(bench, outcome("completed", "two", value="{}"), count=1)
+    assert bench.places("three") == ["active"]
+    assert marker(bench) == {}  # nothing is left for another one
+
+
 async def test_4_the_events_stream_is_trimmed_once_for_a_batch_and_not_written_where_it_is_off(bench: Bench) -> None:
     bench.redis.hset(bench.key("meta"), "opts.maxLenEvents", 10)
     bench.add(*(ADD(f"job-{number}") for number in range(2000)))

@@ -17,12 +17,13 @@ import redis.asyncio
 from hippo_messenger import queues
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
-from hippo_messenger.errors import ConfigurationError, PossiblySentError, QueueCorruptedError
+from hippo_messenger.errors import ConfigurationError, PossiblySentError, QueueCorruptedError, RedisCommandError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.queues.script import load_script
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.settings import Settings
 from hippo_messenger.testing import CrashPoint, Proxy, System, advance, eventually
+from tests.conftest import StartServer
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
 HOUR = 3600.0
@@ -66,6 +67,97 @@ async def test_a_system_leaves_no_key_behind(hippo_redis_url: str, hippo_setting
             await with_desk(system, Desk())
             assert [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
         assert not [key async for key in client.scan_iter(f"{hippo_settings.prefix}:*")]
+
+
+async def test_a_system_removes_its_own_keys_only_whatever_its_prefix_is(
+    hippo_redis_url: str, hippo_settings: Settings
+) -> None:
+    """Guards against a prefix that SCAN takes for a pattern: this one would be c-7, and not itself."""
+    settings = hippo_settings.model_copy(update={"prefix": "[ci]-7*?\\"})
+    others = ["c-7*?\\:key", "c-7xx\\:key", "i-7:key"]
+    async with redis.asyncio.Redis.from_url(hippo_redis_url) as client:
+        await client.mset(dict.fromkeys(others, "of others"))
+        async with System(hippo_redis_url, settings=settings) as system:
+            await with_desk(system, Desk())
+        assert not [key async for key in client.scan_iter() if key.startswith(settings.prefix.encode())]
+        assert await client.delete(*others) == 3
+
+
+async def test_a_system_whose_close_is_cut_short_removes_its_keys_all_the_same(
+    hippo_redis_url: str, hippo_settings: Settings
+) -> None:
+    system = System(hippo_redis_url, settings=hippo_settings)
+    await with_desk(system, Desk())
+    newest = await system.messenger(HippoService.BILLING, HippoEvent.ORDER_SUCCESS)
+    closing = asyncio.create_task(system.close())
+    await asyncio.sleep(0)  # now it waits for the end of the messenger's presence
+
+    closing.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert not await keys_of(hippo_redis_url, hippo_settings.prefix)
+    await newest.close()
+
+
+async def test_a_system_that_cannot_remove_its_keys_says_so_and_hangs_up(
+    start_server: StartServer, hippo_settings: Settings
+) -> None:
+    url = start_server("--rename-command", "UNLINK", "")
+    async with redis.asyncio.Redis.from_url(url) as client:
+        system = System(url, settings=hippo_settings)
+        await with_desk(system, Desk())
+        with pytest.raises(RedisCommandError, match=r"(?i)unknown command"):
+            await system.close()
+
+        async def alone() -> None:
+            assert len(await client.client_list()) == 1
+
+        await eventually(alone)
+
+
+async def keys_of(url: str, prefix: str) -> list[bytes]:
+    async with redis.asyncio.Redis.from_url(url) as client:
+        return [key async for key in client.scan_iter(f"{prefix}:*")]
+
+
+@pytest.mark.parametrize("form", ["{}/3", "{}?db=3", "{}/3?password=a%2Fsecret"])
+async def test_a_system_keeps_to_the_database_of_its_url(
+    start_server: StartServer, hippo_settings: Settings, form: str
+) -> None:
+    """Guards against proxies that lead to database 0, where nobody removes the keys."""
+    options = ("--requirepass", "a/secret") if "password" in form else ()
+    server = start_server(*options).removesuffix("/0")
+    url = form.format(server)
+    other = url.replace("/3", "/0").replace("db=3", "db=0")
+    async with System(url, settings=hippo_settings) as system:
+        desk = Desk()
+        await with_desk(system, desk)
+        shop = await system.messenger(HippoService.ORDER)
+        await desk.saw(await shop.send(ORDER))
+        assert await keys_of(url, hippo_settings.prefix)
+        assert not await keys_of(other, hippo_settings.prefix)
+    assert not await keys_of(url, hippo_settings.prefix)
+    assert not await keys_of(other, hippo_settings.prefix)
+
+
+async def test_a_system_logs_in_as_its_url_does(start_server: StartServer, hippo_settings: Settings) -> None:
+    url = start_server("--requirepass", "a/secret").replace("redis://", "redis://default:a%2Fsecret@")
+    async with System(url, settings=hippo_settings) as system:
+        await with_desk(system, Desk())
+    assert not await keys_of(url, hippo_settings.prefix)
+
+
+@pytest.mark.parametrize(
+    "url", ["rediss://:Zk3@host", "redis+sentinel://:Zk3@host/primary", "redis+cluster://:Zk3@host", "embedded"]
+)
+async def test_what_no_proxy_can_stand_before_is_refused(url: str, hippo_settings: Settings) -> None:
+    async def broken() -> None:
+        await System(url, settings=hippo_settings).broker()
+
+    with pytest.raises(ConfigurationError, match=r"expected .* got (redi|.embedded)") as caught:
+        await broken()
+    assert "Zk3" not in str(caught.value)
 
 
 async def test_time_travel_brings_a_delay_nearer(hippo: System) -> None:

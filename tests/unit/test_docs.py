@@ -146,7 +146,7 @@ def _keys_of_ours() -> Iterator[str]:
     """Every key beside the queues, without prefix; what a key is of stands in angle brackets."""
     layout = Layout("{hippo}")
     for name, member in vars(Layout).items():
-        if name.startswith("_") or name in ("broker", "prefix", "queue"):
+        if name.startswith("_") or name in ("broker", "pattern", "prefix", "queue"):
             continue
         owners = [] if isinstance(member, property) else list(inspect.signature(member).parameters)[1:]
         found = getattr(layout, name)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field, RootModel
+from typing_extensions import TypeAliasType
 
 from hippo_messenger.catalogue.golden_hippo import (
     CATALOGUE,
@@ -40,6 +42,45 @@ class Handover(EventData, event_type=HippoEvent.SHIPMENT_DELIVERED, since="1.0")
     pin: Annotated[int, Secret()]
     parcels: list[Parcel] | None = None
     by_door: dict[str, Parcel] | None = None
+
+
+class Codes(RootModel[list[Annotated[str, Secret()]]]):
+    """A list with a name of its own."""
+
+
+class Doors(RootModel[dict[str, Parcel]]):
+    """A dictionary with a name of its own."""
+
+
+Pin = TypeAliasType("Pin", Annotated[str, Secret()])
+Tree = TypeAliasType("Tree", "dict[str, Tree] | str")
+
+
+class Nested(EventData, event_type=HippoEvent.SHIPMENT_DELIVERED, since="1.0"):
+    """Marks that stand within what a field may be."""
+
+    optional: Annotated[str, Secret()] | None = None
+    either: int | Annotated[str, Secret(), Field(min_length=2)] | None = None
+    listed: list[Annotated[str, Secret()]] | None = None
+    by_name: dict[str, Annotated[str, Secret()]] | None = None
+    parts: list[Annotated[Parcel, Secret()]] | None = None
+    named: Pin | None = None
+    in_root: Codes | None = None
+    without_brackets: Annotated[str | None, Secret] = None
+    doors: Doors | None = None
+    tree: Tree | None = None
+
+
+NESTED = {
+    "optional": "Zk3a",
+    "either": "Zk3b",
+    "listed": ["Zk3c", "Zk3d"],
+    "byName": {"x": "Zk3e"},
+    "parts": [{"code": "Zk3f", "weight": 1}],
+    "named": "Zk3g",
+    "inRoot": ["Zk3h"],
+    "withoutBrackets": "Zk3i",
+}
 
 
 def test_both_kinds_of_names_are_taken() -> None:
@@ -134,6 +175,31 @@ def test_what_is_marked_secret_is_masked_wherever_it_stands() -> None:
         "byDoor": {"left": {"code": "***"}},
         "other": 1,
     }
+
+
+def test_a_mark_within_a_union_a_list_or_a_dictionary_masks_the_whole_field() -> None:
+    """Guards against marks that only a look into the annotation finds."""
+    read_data(Nested, NESTED)
+    assert masked(Nested, NESTED) == dict.fromkeys(NESTED, "***")
+    others = {"doors": {"left": {"code": "Zk3", "weight": 1}}, "tree": {"a": {"b": "c"}}}
+    expected = others | {"doors": {"left": {"code": "***", "weight": 1}}}
+    assert masked(Nested, others) == expected
+    assert masked(Nested, others | {"doors": Doors({"left": Parcel(code="Zk3", weight=1)})}) == expected
+
+
+def test_an_error_shows_nothing_of_a_field_that_is_marked_within() -> None:
+    wrong: dict[str, object] = dict.fromkeys(NESTED, 753) | {
+        "either": "Z",
+        "listed": ["Zk3c", 753],
+        "byName": {"x": 753},
+        "parts": [{"code": 753}],
+        "inRoot": ["Zk3h", 753],
+        "doors": {"left": {"code": 753}},
+    }
+    with pytest.raises(EventValidationError) as caught:
+        read_data(Nested, wrong)
+    assert {field.path.split(".")[0] for field in caught.value.fields} == set(wrong)
+    assert {field.got for field in caught.value.fields} == {"***"}
 
 
 def test_an_error_shows_no_secret() -> None:

@@ -88,6 +88,33 @@ def test_what_stays_masked_stays_what_it_was_and_what_is_no_secret_is_taken_as_i
     assert edited(letter(), changed)["data"] == DATA | {"orderId": "A-2", "pin": "9999"}
 
 
+@pytest.mark.parametrize(
+    ("cards", "missing"),
+    [
+        (["b"], {"cards.0.number"}),
+        (["b", "a"], {"cards.0.number", "cards.1.number"}),
+        (["new", "a"], {"cards.0.number", "cards.1.number"}),
+        (["a", "b", "c"], {"cards.0.number", "cards.1.number", "cards.2.number"}),
+    ],
+)
+def test_no_element_of_a_list_gets_the_secret_of_another(cards: list[str], missing: set[str]) -> None:
+    """Guards against secrets put back by their place in a list from which something was deleted or moved."""
+    with pytest.raises(EventValidationError, match="its list has changed") as caught:
+        edited(letter(), DATA | {"cards": [{"holder": holder, "number": "***"} for holder in cards]})
+    assert {field.path for field in caught.value.fields} == missing
+    assert "1111" not in str(caught.value)
+
+
+def test_secrets_in_a_list_stay_where_all_else_in_it_stays() -> None:
+    changed = [{"holder": "a", "number": "***"}, {"holder": "b", "number": "3333"}]
+    assert edited(letter(), {"orderId": "A-2", "cards": changed})["data"]["cards"] == [
+        CARDS[0],
+        {"holder": "b", "number": "3333"},
+    ]
+    anew = [{"holder": "b", "number": "2222"}]
+    assert edited(letter(), {"orderId": "A-2", "cards": anew})["data"]["cards"] == anew
+
+
 def test_everything_else_of_the_envelope_is_as_it_was() -> None:
     new = edited(letter(), {"orderId": "A-2"})
     assert new.pop("data") == {"orderId": "A-2"}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar, Unpack, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, from_json
 
 from hippo_messenger.catalogue.numbers import may_be_unsafe
@@ -33,6 +35,7 @@ MASK = "***"
 _LARGEST_SAFE_INTEGER = 2**53 - 1
 _SHOWN_LENGTH = 60
 _LONGEST_PATH = 200
+_MODELS_KEPT = 4096
 _MOST_FAULTS = 10_000
 """So many fields are named in an error; listing millions would take seconds and gigabytes."""
 
@@ -51,7 +54,10 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Marks a field that is never shown: `email: Annotated[str, Secret()]`."""
+    """Marks a field that is never shown: `email: Annotated[str, Secret()]`.
+
+    Within a union, a list or the like it marks the whole field. Fields of dataclasses and typed dicts can't be marked.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,47 +176,76 @@ def masked(model: type[BaseModel] | None, value: object) -> object:
     """A copy of an event's data with everything masked that its model marks as secret."""
     if model is None or not isinstance(value, Mapping):
         return value
-    by_wire = {field.alias or name: field for name, field in model.model_fields.items()} | model.model_fields
+    shapes = _shapes(model)
     result: dict[str, object] = {}
     for name, inner in value.items():
-        field = by_wire.get(str(name))
-        if field is None:
-            result[str(name)] = inner
-        elif any(isinstance(mark, Secret) for mark in field.metadata):
-            result[str(name)] = MASK
-        else:
-            result[str(name)] = _masked_inside(field.annotation, inner)
+        shape = shapes.get(str(name))
+        result[str(name)] = inner if shape is None else _masked_inside(shape, inner)
     return result
 
 
-def _masked_inside(annotation: object, value: object) -> object:
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What masking has to know of one field."""
+
+    is_secret: bool
+    """It is marked, or anything is of which it may be made: then no part of it is shown."""
+    models: tuple[type[BaseModel], ...]
+    """What its values may be, at any depth."""
+    has_mappings: bool
+
+    @classmethod
+    def of(cls, field: FieldInfo) -> _Shape:
+        parts = (*field.metadata, *_parts_of(field.annotation))
+        return cls(
+            is_secret=any(part is Secret or isinstance(part, Secret) for part in parts),
+            models=tuple(part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)),
+            has_mappings=any(
+                isinstance(kind := get_origin(part), type) and issubclass(kind, Mapping) for part in parts
+            ),
+        )
+
+
+@lru_cache(maxsize=_MODELS_KEPT)
+def _shapes(model: type[BaseModel]) -> Mapping[str, _Shape]:
+    """Every field by its wire name and its own; looking through annotations for each value would take too long."""
+    model.model_rebuild(raise_errors=False)  # what a name in quotes means is known only then
+    by_name = {name: _Shape.of(field) for name, field in model.model_fields.items()}
+    return {field.alias or name: by_name[name] for name, field in model.model_fields.items()} | by_name
+
+
+def _masked_inside(shape: _Shape, value: object) -> object:
+    if shape.is_secret:
+        return MASK
     if isinstance(value, BaseModel):
-        return masked(type(value), value.model_dump(by_alias=True))
+        inside, shapes = value.model_dump(by_alias=True), _shapes(type(value))
+        return _masked_inside(shapes["root"], inside) if isinstance(value, RootModel) else masked(type(value), inside)
     if isinstance(value, list | tuple):
-        return [_masked_inside(annotation, inner) for inner in value]
+        return [_masked_inside(shape, inner) for inner in value]
     if not isinstance(value, Mapping):
         return value
     result: object = value
-    for model in _models_in(annotation):
+    for model in shape.models:
         result = masked(model, result)
-    if any(issubclass(kind, Mapping) for kind in _origins_in(annotation)) and isinstance(result, Mapping):
-        return {str(name): _masked_inside(annotation, inner) for name, inner in result.items()}
+    if shape.has_mappings and isinstance(result, Mapping):
+        return {str(name): _masked_inside(shape, inner) for name, inner in result.items()}
     return result
 
 
-def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models_in(inner)
-
-
-def _origins_in(annotation: object) -> Iterator[type]:
-    origin = get_origin(annotation)
-    if isinstance(origin, type):
-        yield origin
-    for inner in get_args(annotation):
-        yield from _origins_in(inner)
+def _parts_of(annotation: object, named: frozenset[int] = frozenset()) -> Iterator[object]:
+    """An annotation and all that stands in it, marks too; a name for another one is followed, but not in a circle."""
+    yield annotation
+    inner: tuple[object, ...] = get_args(annotation)
+    name = get_origin(annotation) or annotation
+    if id(name) not in named:
+        if isinstance(name, type) and issubclass(name, RootModel):
+            root = name.model_fields["root"]
+            inner = (*inner, root.annotation, *root.metadata)
+        else:  # a TypeAliasType has a value; `typing` and `typing_extensions` have one each
+            inner = (*inner, getattr(name, "__value__", None))
+        named |= {id(name)}
+    for part in inner:
+        yield from _parts_of(part, named)
 
 
 def _unsafe_numbers(value: object, location: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], float]]:
@@ -260,16 +295,12 @@ def _wire_names(model: type[BaseModel], location: tuple[object, ...]) -> list[st
 
 
 def _is_secret(model: type[BaseModel], location: tuple[object, ...]) -> bool:
-    models = [model]
+    models: Sequence[type[BaseModel]] = (model,)
     for part in location:
-        following: list[type[BaseModel]] = []
-        for candidate in models:
-            for name, field in candidate.model_fields.items():
-                if part in (name, field.alias):
-                    if any(isinstance(mark, Secret) for mark in field.metadata):
-                        return True
-                    following += _models_in(field.annotation)
-        models = following or models
+        shapes = [shape for candidate in models if (shape := _shapes(candidate).get(str(part))) is not None]
+        if any(shape.is_secret for shape in shapes):
+            return True
+        models = [inner for shape in shapes for inner in shape.models] or models
     return False
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.model import EventData, EventType
@@ -25,6 +24,7 @@ from hippo_messenger.cli.options import (
     suggest_events,
 )
 from hippo_messenger.cli.output import Listing, complain, console, duration, print_json, run
+from hippo_messenger.cli.shown import in_line, shown
 from hippo_messenger.errors import ConnectionNotConfiguredError
 from hippo_messenger.settings import Settings
 
@@ -161,11 +161,11 @@ def _listing(entries: Sequence[_Entry]) -> Listing:
         titles=("event", "sent by", "listened to by", "meaning"),
         rows=[
             (
-                f"[strike]{entry.event}[/]" if entry.deprecated else entry.event,
-                ", ".join(entry.sent_by) or "–",
-                ", ".join(entry.listened_to_by) or "–",
-                escape(entry.meaning)
-                + (f" [yellow]Deprecated: {escape(entry.deprecated)}.[/]" if entry.deprecated else ""),
+                f"[strike]{shown(entry.event)}[/]" if entry.deprecated else shown(entry.event),
+                shown(in_line(", ".join(entry.sent_by))) or "–",
+                shown(in_line(", ".join(entry.listened_to_by))) or "–",
+                shown(entry.meaning)
+                + (f" [yellow]Deprecated: {shown(entry.deprecated)}.[/]" if entry.deprecated else ""),
             )
             for entry in entries
         ],
@@ -179,14 +179,14 @@ def _print_one(entry: _Entry) -> None:
     if entry.deprecated:
         facts.insert(1, ("deprecated", entry.deprecated))
     terminal = console()
-    terminal.print(f"[bold]{entry.event}[/]  {escape(entry.meaning)}", soft_wrap=True)
+    terminal.print(f"[bold]{shown(entry.event)}[/]  {shown(entry.meaning)}", soft_wrap=True)
     for name, value in facts:
-        terminal.print(f"  [dim]{name:<12}[/]{escape(value)}", soft_wrap=True)
+        terminal.print(f"  [dim]{name:<12}[/]{shown(in_line(value))}", soft_wrap=True)
     print()
     Listing(
         titles=("field", "type", "required", "meaning"),
         rows=[
-            (field.name, escape(field.type), "yes" if field.required else "", escape(field.meaning))
+            (field.name, shown(field.type), "yes" if field.required else "", shown(field.meaning))
             for field in entry.fields
         ],
         wrapped=("type", "meaning"),

@@ -77,6 +77,6 @@ async def _set(
         throttle = Throttle(connection, Layout(settings.prefix), caller=Caller(connection, observer=Observer()))
         found = await throttle.get(name)
         wanted = WorkLimits() if off else WorkLimits(rate or found.rate, concurrency or found.concurrency)
-        if wanted != found:
+        if off or wanted != found:  # what we take for none may be a limit to Node
             await throttle.set(name, wanted)
         return name, wanted

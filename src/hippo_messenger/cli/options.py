@@ -124,9 +124,9 @@ def member_of(members: Iterable[Member], text: str, *, what: str) -> Member:
 
 
 async def known_services(registry: Registry, catalogue: Catalogue) -> list[str]:
-    """Every service that may be meant: of the catalogue, or registered; by name."""
+    """Every service that may be meant: of the catalogue, registered, or unregistered with jobs left; by name."""
     registered = (await registry.load()).by_service
-    return sorted({*registered, *(member.value for member in catalogue.services)})
+    return sorted({*registered, *await registry.left_behind(), *(member.value for member in catalogue.services)})
 
 
 def service_among(known: Iterable[str], text: str) -> str:

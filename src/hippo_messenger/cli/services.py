@@ -15,6 +15,7 @@ from hippo_messenger.cli.options import (
     read_settings,
 )
 from hippo_messenger.cli.output import Listing, alarming, duration, print_json, run
+from hippo_messenger.cli.shown import in_line, shown
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.overview import Overview, Standing
 from hippo_messenger.settings import Settings
@@ -52,7 +53,7 @@ def _compare(found: Sequence[Standing], known: set[str]) -> None:
             print(f"{what}: {', '.join(sorted(names))}")
 
 
-async def standings(redis: str | None, settings: Settings, *, also: Iterable[str] = ()) -> list[Standing]:
+async def standings(redis: str | None, settings: Settings, *, also: Iterable[str] | None = None) -> list[Standing]:
     """How every queue stands, the broker's first; see `Overview.standings`."""
     async with opened(redis, settings) as connection:
         return await Overview(connection, Layout(settings.prefix)).standings(also=also)
@@ -64,7 +65,7 @@ def _listing(found: list[Standing]) -> Listing:
         rows=[
             (
                 marked(entry),
-                ", ".join(entry.listens_to) or "–",
+                shown(in_line(", ".join(entry.listens_to))) or "–",
                 _heard(entry),
                 "?" if entry.workers is None else str(entry.workers),
                 str(entry.waiting),
@@ -83,14 +84,14 @@ def marked(entry: Standing) -> str:
     marks += [(f"{entry.slowed} slowed", "red")] if entry.slowed else []
     marks += [("clash", "red")] if entry.clash else []
     marks += [(f"{entry.rejected} rejected", "dim")] if entry.rejected else []
-    return " ".join([entry.queue, *(f"[{colour}]{mark}[/]" for mark, colour in marks)])
+    return " ".join([shown(entry.queue), *(f"[{colour}]{mark}[/]" for mark, colour in marks)])
 
 
 def print_clashes(found: Sequence[Standing]) -> None:
     """Say in a line each which services are registered in turn by two deployments."""
     for entry in found:
         if entry.clash is not None:
-            print(f"clash: {entry.clash}")
+            print(f"clash: {in_line(str(entry.clash))}")
 
 
 def _heard(entry: Standing) -> str:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from hippo_messenger.cli.options import (
@@ -26,6 +25,7 @@ from hippo_messenger.cli.options import (
     suggest_services,
 )
 from hippo_messenger.cli.output import complain, console, run
+from hippo_messenger.cli.shown import in_line, shown
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.trail import Step, Trail
 
@@ -33,6 +33,7 @@ __all__ = ["tail"]
 
 _WIDE = 110
 """A narrower terminal is spared the ids."""
+_DETAIL_LENGTH = 200
 _COLOURS = {
     "sent": "cyan",
     "routed": "blue",
@@ -128,9 +129,10 @@ def _cells(step: Step, *, with_id: bool) -> tuple[str, str, str, str]:
     """One step: when, what, of which type, and the rest."""
     at = step.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
     kind = f"[{_COLOURS.get(step.kind, 'magenta')}]{step.kind:<10}[/]"
-    detail = f"  [dim]{escape(' '.join(step.detail.split())[:200])}[/]" if step.detail else ""
-    event_id = f"  [dim]{escape(step.event_id)}[/]" if with_id else ""
-    return f"[dim]{at}[/]", kind, f"{step.event_type or '–':<22}", f"{escape(_way(step))}{event_id}{detail}"
+    event_type = in_line(step.event_type) or "–"
+    detail = f"  [dim]{shown(in_line(step.detail)[:_DETAIL_LENGTH])}[/]" if step.detail else ""
+    event_id = f"  [dim]{shown(in_line(step.event_id))}[/]" if with_id else ""
+    return f"[dim]{at}[/]", kind, shown(f"{event_type:<22}"), f"{shown(in_line(_way(step)))}{event_id}{detail}"
 
 
 def _way(step: Step) -> str:

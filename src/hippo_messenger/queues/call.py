@@ -44,6 +44,7 @@ class Caller:
         *,
         patience: float | None,
         on_departure: Callable[[], None] | None = None,
+        on_refusal: Callable[[RedisError], None] | None = None,
     ) -> list[object]:
         """The reply of one script, without its leading status.
 
@@ -56,6 +57,7 @@ class Caller:
             patience: Seconds for which a broken connection is mended and the call repeated; None is for ever, and
                 then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 0.8 s, with jitter.
             on_departure: Called right before it goes out, at each try. What it raises keeps it in, and ends the call.
+            on_refusal: Called with the error of a try, for as long as it is certain that none so far has worked.
 
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; that is never waited out.
@@ -75,6 +77,8 @@ class Caller:
             except RedisError as error:
                 maybe_executed = maybe_executed or error.maybe_executed
                 error.maybe_executed = maybe_executed
+                if on_refusal is not None and not maybe_executed:
+                    on_refusal(error)
                 if isinstance(error, LayoutTooNewError):
                     log.error("%s: %s", name, error)
                     raise

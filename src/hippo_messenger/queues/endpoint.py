@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ _FORMS = (
     "redis+sentinel://host:26379,host:26379/primary-name/0, redis+cluster://host:6379 or rediss+cluster://, each with "
     'user:password@ before the host where there is one; or "embedded"'
 )
+_HINT = "in a user or a password write / # ? [ ] @ : and % percent-encoded (%2F for /)"
 _SCHEMES: Mapping[str, type[AbstractConnection]] = {
     "redis": Connection,
     "rediss": SSLConnection,
@@ -177,23 +179,49 @@ def endpoint_of_url(url: str) -> Endpoint:
     """The endpoint that a URL names.
 
     Raises:
-        ConfigurationError: It is no such URL; the message shows it without the password.
+        ConfigurationError: It is no such URL; the message shows nothing of it but its scheme.
     """
-    parts = urlsplit(url)
     try:
-        if parts.scheme in _SCHEMES:
-            options = dict(parse_url(url))
-            return ServerEndpoint(_SCHEMES[parts.scheme], _copied(options))
-        if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
-            return _sentinel(parts)
-        if parts.scheme in ("redis+cluster", "rediss+cluster"):
-            options = _login(parts) | ({"ssl": True} if parts.scheme.startswith("rediss") else {})
-            return ClusterEndpoint(_hosts(parts, port=6379), options)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(
-            f"expected a Redis URL, got {_shown(parts)}: {error}; the forms are {_FORMS}"
-        ) from None
-    raise ConfigurationError(f"expected a Redis URL, got {_shown(parts)}; the forms are {_FORMS}")
+        return _read(url)
+    except _UnreadableError as error:
+        wrong = f": {error}" if error.args else ""
+    except (ValueError, TypeError):  # such errors quote parts of the URL, which may be parts of a password
+        wrong = ""
+    raise ConfigurationError(f"expected a Redis URL, got {_shown(url)}{wrong}; {_HINT}; the forms are {_FORMS}")
+
+
+class _UnreadableError(Exception):
+    """What is wrong with a URL, without any part of it."""
+
+
+def _read(url: str) -> Endpoint:
+    parts = urlsplit(url)
+    _check_whole(parts)
+    if parts.scheme in _SCHEMES:
+        if parts.scheme != "unix":
+            _database(parts.path)
+        return ServerEndpoint(_SCHEMES[parts.scheme], _copied(dict(parse_url(url))))
+    if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
+        return _sentinel(parts)
+    if parts.scheme in ("redis+cluster", "rediss+cluster"):
+        if _database(parts.path):
+            raise _UnreadableError("a cluster has no other database than 0")
+        options = _login(parts) | ({"ssl": True} if parts.scheme.startswith("rediss") else {})
+        return ClusterEndpoint(_hosts(parts, port=6379), options)
+    raise _UnreadableError
+
+
+def _check_whole(parts: SplitResult) -> None:
+    """Refuse a URL whose login a character has cut in two; what is left before it would be taken for a host."""
+    elsewhere = [
+        text
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        for text in (name, "" if name.endswith(("username", "password")) else value)
+    ]
+    if parts.netloc and (parts.scheme != "unix" or "@" not in parts.netloc):
+        elsewhere.append(parts.path)
+    if parts.fragment or any("@" in text for text in elsewhere):
+        raise _UnreadableError("an @ or a # stands where none belongs")
 
 
 def endpoint_of_client(client: Client) -> Endpoint:
@@ -249,10 +277,18 @@ def _without_place(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in ("host", "port", "path")}
 
 
+def _database(path: str) -> int:
+    number = unquote(path).strip("/")
+    if number and not (number.isascii() and number.isdecimal()):
+        raise _UnreadableError("the database is no number")
+    return int(number or 0)
+
+
 def _sentinel(parts: SplitResult) -> SentinelEndpoint:
-    name, _, db = parts.path.strip("/").partition("/")
+    name, _, path = parts.path.strip("/").partition("/")
     if not name:
-        raise ValueError("the name of the primary is missing after the hosts")
+        raise _UnreadableError("the name of the primary is missing after the hosts")
+    db = _database(path)
     login = _login(parts)
     query = dict(parse_qsl(parts.query))
     asking = {
@@ -261,7 +297,7 @@ def _sentinel(parts: SplitResult) -> SentinelEndpoint:
     }
     secure = {"ssl": True} if parts.scheme.startswith("rediss") else {}
     return SentinelEndpoint(
-        _hosts(parts, port=26379), name, login | secure | ({"db": int(db)} if db else {}), _copied(asking)
+        _hosts(parts, port=26379), name, login | secure | ({"db": db} if db else {}), _copied(asking)
     )
 
 
@@ -275,7 +311,7 @@ def _hosts(parts: SplitResult, *, port: int) -> list[tuple[str, int]]:
     for place in parts.netloc.rpartition("@")[2].split(","):
         one = urlsplit(f"//{place}")
         if not one.hostname:
-            raise ValueError("a host is missing")
+            raise _UnreadableError("a host is missing")
         hosts.append((one.hostname, one.port or port))
     return hosts
 
@@ -288,6 +324,8 @@ def _db(options: Mapping[str, Any]) -> object:
     return options.get("db") or 0
 
 
-def _shown(parts: SplitResult) -> str:
+def _shown(url: str) -> str:
     """The URL without what may be a password: in a URL that can't be read, nothing but its scheme is safe."""
-    return f"{parts.scheme}://…" if parts.scheme else "something without a scheme such as redis://"
+    scheme, separator, _ = url.partition("://")
+    is_scheme = bool(separator) and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) is not None
+    return f"{scheme}://…" if is_scheme else "something without a scheme such as redis://"

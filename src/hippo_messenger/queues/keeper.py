@@ -21,6 +21,8 @@ from pathlib import Path
 
 _CHECK_INTERVAL = 0.5
 _START_TIME = 10.0
+_PATIENCE = 5.0
+"""Seconds for an answer. A server that is silent for so long is slow, not gone: gone is one that nobody can reach."""
 
 
 def main(program: str, runtime: Path, data: Path, idle: float, *, remove: bool) -> int:
@@ -33,13 +35,13 @@ def main(program: str, runtime: Path, data: Path, idle: float, *, remove: bool) 
         return 0  # somebody keeps it already
     if os.fork():
         return 0  # who started us needs to wait no longer; the child holds the lock
-    server = None if _asks(runtime, "PING") == b"+PONG" else _spawn(program, runtime, data)
+    server = _spawn(program, runtime, data) if _asks(runtime, "PING") is None else None
     if not _comes_up(runtime, server):
+        _wait(server)
         return 1
     while not _is_idle(runtime, idle):
         pass
-    if server is not None:
-        server.wait()
+    _wait(server)
     if remove:
         shutil.rmtree(data, ignore_errors=True)
         shutil.rmtree(runtime, ignore_errors=True)
@@ -63,6 +65,13 @@ def _spawn(program: str, runtime: Path, data: Path) -> subprocess.Popen[bytes]:
     }
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     return subprocess.Popen([program, *words], stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _wait(server: subprocess.Popen[bytes] | None) -> None:
+    """Until a server of ours is gone; it is told to go, in case that nobody could tell it by its socket."""
+    if server is not None:
+        server.terminate()
+        server.wait()
 
 
 def _comes_up(runtime: Path, server: subprocess.Popen[bytes] | None) -> bool:
@@ -94,7 +103,10 @@ def _is_idle(runtime: Path, idle: float) -> bool:
 
 def _ends(runtime: Path) -> bool:
     """Shut the server down, unless somebody is about to use it."""
-    starting = os.open(runtime / "start.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        starting = os.open(runtime / "start.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except FileNotFoundError:  # somebody has cleared the directory, so nobody can reach the server
+        return True
     try:
         fcntl.flock(starting, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -110,24 +122,26 @@ def _ends(runtime: Path) -> bool:
 
 
 def _users(runtime: Path) -> int | None:
-    """How many are connected beside us; None if the server is gone."""
+    """How many are connected beside us, or 1 where it doesn't say; None if the server is gone."""
     reply = _asks(runtime, "INFO clients")
+    if reply is None:
+        return None
     for line in reply.splitlines():
         if line.startswith(b"connected_clients:"):
             return int(line.split(b":")[1]) - 1
-    if reply.startswith(b"-LOADING"):
-        return 1
-    return None
+    return 1  # it loads its data, runs a script, or is slow
 
 
-def _asks(runtime: Path, command: str) -> bytes:
-    """The first words of the reply; empty if there is none."""
+def _asks(runtime: Path, command: str) -> bytes | None:
+    """The first words of the reply, empty if there is none; None if nobody can reach the server."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(_PATIENCE)
         try:
             connection.connect(str(runtime / "redis.sock"))
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(4096).strip()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
         except OSError:
             return b""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
 __all__ = ["BROKER_QUEUE", "Layout", "QueueKeys"]
 
 BROKER_QUEUE = "broker"
+_GLOB = re.compile(r"([\\*?\[\]])")
 
 _QUEUE_KEYS = (
     "wait",
@@ -77,6 +79,11 @@ class Layout:
 
     prefix: str
     _queues: dict[str, QueueKeys] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def pattern(self) -> str:
+        """What SCAN takes for every key under the prefix, and for no other: a prefix may have glob's own characters."""
+        return _GLOB.sub(r"\\\1", self.prefix) + ":*"
 
     def queue(self, name: str) -> QueueKeys:
         """The keys of a service's queue, or of the broker's; made once, since a router needs them at every call."""

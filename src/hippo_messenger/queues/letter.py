@@ -140,7 +140,8 @@ def _time(text: str) -> datetime | None:
 
 
 def _json(raw: bytes) -> object:
+    """What JSON says, also where a text in it holds bytes that are no UTF-8, as a reason of somebody else's may."""
     try:
-        return json.loads(raw)
+        return json.loads(raw.decode(errors="replace"))
     except (ValueError, RecursionError):
         return None

@@ -68,15 +68,18 @@ class LetterEdit:
     def _with_secrets(self, data: Mapping[str, object]) -> object:
         """The data with the masks that stand where secrets belong replaced by the original's."""
         restored: object = json.loads(json.dumps(data))
+        was, is_now = masked(self._model, self._original), masked(self._model, restored)
         missing = []
         for path in _masks(masked(self._model, _probed(restored)), _probed(restored)):
             secret = _value_at(self._original, path)
             if secret is None or secret == MASK:
-                missing.append(path)
+                missing.append(_missing_secret(path, "the original is not kept"))
+            elif _outermost_list(was, path) != _outermost_list(is_now, path):
+                missing.append(_missing_secret(path, "its list has changed, and nobody can say whose it was"))
             else:
                 _put(restored, path, secret)
         if missing:
-            raise EventValidationError(self._model.event_type, [_missing_secret(path) for path in missing])
+            raise EventValidationError(self._model.event_type, missing)
         return restored
 
     def _enveloped(self, data: bytes) -> bytes:
@@ -170,6 +173,14 @@ def _value_at(value: object, path: Path) -> object:
     return value
 
 
+def _outermost_list(value: object, path: Path) -> object:
+    """The first list on the way: the elements of a list have no other name than their place, which an edit may move."""
+    for length in range(len(path)):
+        if isinstance(found := _value_at(value, path[:length]), list):
+            return found
+    return None
+
+
 def _put(value: object, path: Path, secret: object) -> None:
     *way, last = path
     holder = _value_at(value, tuple(way))
@@ -179,5 +190,5 @@ def _put(value: object, path: Path, secret: object) -> None:
         holder[last] = secret
 
 
-def _missing_secret(path: Path) -> FieldError:
-    return FieldError(".".join(str(part) for part in path), "the secret itself: the original is not kept", MASK)
+def _missing_secret(path: Path, why: str) -> FieldError:
+    return FieldError(".".join(str(part) for part in path), f"the secret itself: {why}", MASK)

@@ -84,18 +84,20 @@ class Overview:
         self._registry = Registry(connection, layout, caller=caller)
         self._open_breakers = OpenBreakers(caller, layout)
 
-    async def standings(self, *, also: Iterable[str] = ()) -> list[Standing]:
+    async def standings(self, *, also: Iterable[str] | None = None) -> list[Standing]:
         """The broker's queue, then that of every registered service, by name.
 
         Args:
-            also: Services whose queues are told too where they hold work or dead letters, registered or not.
+            also: Services whose queues are told too where they hold work or dead letters, registered or not; with
+                them those of services that were unregistered. Left out, none but the registered ones.
 
         Raises:
             RedisError: It could not be read.
         """
         registered = (await self._registry.load()).by_service
+        others = () if also is None else (*also, *await self._registry.left_behind())
         wanted: dict[str, Registration | None] = {BROKER_QUEUE: None}
-        wanted |= {service: registered.get(service) for service in sorted({*registered, *also})}
+        wanted |= {service: registered.get(service) for service in sorted({*registered, *others})}
         expected = {BROKER_QUEUE, *registered}
         return [
             standing

@@ -56,6 +56,8 @@ class _Pending:
     accepted: asyncio.Future[str]
     is_out: bool = False
     """Whether Redis may have it."""
+    refusal: RedisError | None = None
+    """Why it doesn't, as of the last try."""
 
 
 class _Withdrawn(Exception):
@@ -98,8 +100,7 @@ class Publisher:
         waiting = [self._enqueue(publication) for publication in publications]
         if not waiting:
             return []
-        batches = -(-len(waiting) // self._settings.send_batch)
-        limit = self._settings.call_timeout * batches
+        limit = self._settings.call_timeout * self._most_batches([pending.publication for pending in waiting])
         try:
             async with asyncio.timeout(limit):
                 for pending in waiting:
@@ -186,25 +187,31 @@ class Publisher:
                 size += len(pending.publication.data)
         return batch
 
-    async def _publish(self, batch: Sequence[_Pending]) -> None:
-        settings = self._settings
-        stream = int(settings.events_stream)
-        arguments: list[Argument] = [stream, round(settings.deduplication_window * 1000), self._sender]
-        for kind, alike in itertools.groupby((pending.publication for pending in batch), key=Publication.kind):
-            run = list(alike)
-            arguments += (*kind, len(run))
-            for publication in run:
-                arguments += (publication.event_id, publication.data, publication.digest)
+    def _most_batches(self, publications: Sequence[Publication]) -> int:
+        """Into how many batches these go at most: one ends when it is full, by number or by bytes."""
+        size = sum([len(publication.data) for publication in publications])
+        return -(-len(publications) // self._settings.send_batch) + size // self._settings.send_batch_bytes
 
+    async def _publish(self, batch: Sequence[_Pending]) -> None:
         def depart() -> None:
             if any(pending.accepted.done() and not pending.is_out for pending in batch):
                 raise _Withdrawn
             for pending in batch:
                 pending.is_out = True
 
-        patience = settings.call_timeout
+        def stay(refusal: RedisError) -> None:
+            for pending in batch:
+                pending.is_out, pending.refusal = False, refusal
+
         keys = self._keys_with_own if any(pending.publication.own_options for pending in batch) else self._keys
-        reply = await self._caller.call("publish", keys, arguments, patience=patience, on_departure=depart)
+        reply = await self._caller.call(
+            "publish",
+            keys,
+            self._arguments(batch),
+            patience=self._settings.call_timeout,
+            on_departure=depart,
+            on_refusal=stay,
+        )
         texts = [value.decode(errors="replace") for value in cast("list[bytes]", reply)]
         for pending, job_id, status in zip(batch, texts[::2], texts[1::2], strict=True):
             if status in ("added", "known"):
@@ -212,6 +219,17 @@ class Publisher:
                     pending.accepted.set_result(job_id)
             else:
                 _fail(pending, _refused(pending.publication, status))
+
+    def _arguments(self, batch: Iterable[_Pending]) -> list[Argument]:
+        """What scripts/publish.lua wants to know of a batch."""
+        window = round(self._settings.deduplication_window * 1000)
+        arguments: list[Argument] = [int(self._settings.events_stream), window, self._sender]
+        for kind, alike in itertools.groupby((pending.publication for pending in batch), key=Publication.kind):
+            run = list(alike)
+            arguments += (*kind, len(run))
+            for publication in run:
+                arguments += (publication.event_id, publication.data, publication.digest)
+        return arguments
 
 
 def _withdraw(waiting: Iterable[_Pending]) -> None:
@@ -274,7 +292,9 @@ def _timed_out(pending: _Pending, limit: float) -> SendError:
             f"possibly sent: Redis gave no answer within {limit:g} s; send it again with the same event_id",
             event_ids=ids,
         )
-    return NotSentError(f"not sent: Redis was not reached within {limit:g} s", event_ids=ids)
+    error = NotSentError(f"not sent within {limit:g} s: {pending.refusal or 'Redis was not reached'}", event_ids=ids)
+    error.__cause__ = pending.refusal
+    return error
 
 
 def _summed_up(failed: dict[str, SendError], *, of: int) -> SendError:

@@ -127,10 +127,16 @@ class Redrive:
         Raises:
             RedriveUnderWayError: A redrive of the queue is under way.
             UnknownDeadLetterError: It is no dead letter any more.
+            DeadLetterError: It can't be redriven, or somebody has cancelled that; it is as it was.
         """
         async with self._task(1) as task:
             await task.put_back([(letter, data, options)])
             task.check_the_one(letter.id)
+            if not task.progress.redriven:
+                raise DeadLetterError(
+                    f"{letter.id} is not redriven and has its data as it was: somebody has cancelled this redrive of "
+                    f"{self._queue}; edit it again"
+                )
 
     async def progress(self) -> RedriveProgress | None:
         """How far the queue's last redrive is, whoever made it; None if there never was one."""
@@ -151,7 +157,7 @@ class Redrive:
             yield task
             state = "cancelled" if task.is_cancelled else "done"
         except DeadLetterError:  # of the one letter that was asked for
-            state = "done"
+            state = "cancelled" if task.is_cancelled else "done"
             raise
         finally:
             task.progress = replace(task.progress, state=state)
@@ -259,7 +265,7 @@ class _Task:
                 await self.put_back(())
 
     def check_the_one(self, job_id: str | None) -> None:
-        """Raise why the one letter that was asked for was not redriven."""
+        """Raise why the one letter that was asked for was not redriven, unless that was cancelled."""
         if job_id is None or self.progress.redriven or self.is_cancelled:
             return
         if self._faults:

@@ -19,7 +19,8 @@ __all__ = ["Registry", "read_changes"]
 
 _REMEMBERED = 24 * 3600.0
 """How long (s) an instance that was not heard of again stays in the presence of its service."""
-
+_HELD = ("wait", "active", "prioritized", "delayed", "failed")
+"""The states whose jobs somebody should do something about."""
 _COUNTER_DIGITS = 15
 
 
@@ -130,6 +131,15 @@ class Registry:
         """The services that were taken out on purpose and have not registered since."""
         names = cast("Sequence[bytes]", await self._connection.execute("HKEYS", self._layout.unregistered))
         return sorted(name.decode(errors="replace") for name in names)
+
+    async def left_behind(self) -> list[str]:
+        """The unregistered services whose queues still hold jobs, dead letters among them."""
+        left = []
+        for name in await self.unregistered():
+            base = self._layout.queue(name).base
+            if await self._connection.execute("EXISTS", *(base + state for state in _HELD)):
+                left.append(name)
+        return left
 
     async def instances(self, service: str, *, within: float) -> int:
         """How many messengers of a service were heard of within so many seconds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.limits import RateLimit, WorkLimits
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.connection import Connection
@@ -13,7 +12,7 @@ from hippo_messenger.queues.layout import Layout
 
 __all__ = ["Throttle", "read_limits"]
 
-_DIGITS = 10
+_DIGITS = 15
 
 
 class Throttle:
@@ -50,8 +49,6 @@ def read_limits(words: Sequence[bytes | None]) -> WorkLimits:
     jobs, period, concurrency = (
         int(word) if word and word.isdigit() and len(word) <= _DIGITS else None for word in words
     )
-    try:
-        rate = None if jobs is None else RateLimit(max(jobs, 1), 1.0 if period is None else period / 1000)
-        return WorkLimits(rate, concurrency)
-    except ConfigurationError:
-        return WorkLimits()
+    if jobs is None or period == 0:  # a period of 0 ends as it begins
+        return WorkLimits(None, concurrency)
+    return WorkLimits(RateLimit(max(jobs, 1), 1.0 if period is None else period / 1000), concurrency)

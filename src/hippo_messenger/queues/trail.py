@@ -37,6 +37,7 @@ _AT_A_TIME = 200
 _EXPIRED = re.compile(r'\{"expired":"[0-9TZ:.+-]+"\}')
 """The result of a job that was not processed; a processor's own is not likely to look like that."""
 _BLOCK = 1.0
+_LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _BEFORE = 1000
 """How long (ms) before its job completes a service that registers is followed from: its routes are live by then."""
 
@@ -211,8 +212,8 @@ def _of_routing(returned: str) -> tuple[StepKind, tuple[str, ...], str]:
         return "duplicate", (), ""
     if "expired" in found:
         return "expired", (), str(found["expired"])
-    services = tuple(str(name) for name in found.get("deliveredTo") or ())
-    parked_for = ", ".join(str(name) for name in found.get("parkedFor") or ())
+    services = _names(found.get("deliveredTo"))
+    parked_for = ", ".join(_names(found.get("parkedFor")))
     if not services and not parked_for and "deliveredTo" in found:
         return "unrouted", (), ""
     return "routed", services, f"parked for {parked_for}" if parked_for else ""
@@ -241,10 +242,15 @@ def _of_registration(entry: _Entry, kind: StepKind, job: _Job) -> Step | None:
         return None
     found = _json((job.data or b"").decode(errors="replace"))
     service = str(found.get("serviceName", "")) if isinstance(found, dict) else ""
-    listens_to = ", ".join(str(name) for name in found.get("listensTo") or ()) if isinstance(found, dict) else ""
+    listens_to = ", ".join(_names(found.get("listensTo"))) if isinstance(found, dict) else ""
     told: StepKind = "registered" if kind == "routed" else "failed"
     reason = entry.fields.get("failedReason", "")
     return Step(entry.time, entry.queue, told, job.id, REGISTRATION_JOB, service, (), reason or listens_to)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """What should be a list of names; whatever else somebody has put there names nobody."""
+    return tuple(str(name) for name in value) if isinstance(value, list) else ()
 
 
 def _by_stream(reply: object) -> list[tuple[str, list[tuple[bytes, list[bytes]]]]]:
@@ -259,7 +265,8 @@ def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
 
 
 def _time_of(entry_id: str) -> datetime:
-    return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
+    """When an entry was added; its id is no time where its writer has chosen it."""
+    return datetime.fromtimestamp(min(int(entry_id.partition("-")[0]) / 1000, _LAST_TIME), UTC)
 
 
 def _source(data: bytes | None) -> str:

@@ -11,7 +11,7 @@ __all__ = ["eventually"]
 async def eventually(check: Callable[[], Awaitable[object]], *, timeout: float = 10.0, interval: float = 0.01) -> None:
     """Call `check` until it raises no assertion and doesn't return False; its last failure is the one raised.
 
-    An unpacking that doesn't fit counts as an assertion.
+    An unpacking that doesn't fit counts as an assertion. A look that has not ended by then is cancelled.
 
     Args:
         check: Looks once.
@@ -19,13 +19,19 @@ async def eventually(check: Callable[[], Awaitable[object]], *, timeout: float =
         interval: Seconds between two looks.
     """
     deadline = asyncio.get_running_loop().time() + timeout
+    failure: Exception = AssertionError(f"the check has not ended within {timeout:g} s")
     while True:
+        limit = asyncio.timeout_at(deadline)
         try:
-            if await check() is not False:
-                return
-            failure: Exception = AssertionError("it never became true")
+            async with limit:
+                if await check() is not False:
+                    return
+            failure = AssertionError("it never became true")
         except (AssertionError, ValueError) as error:
             failure = error
-        if asyncio.get_running_loop().time() > deadline:
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if asyncio.get_running_loop().time() >= deadline:
             raise failure
         await asyncio.sleep(interval)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from hippo_messenger.errors import ConfigurationError
+from hippo_messenger.queues.endpoint import endpoint_of_url
 from hippo_messenger.queues.script import load_script
 
 __all__ = ["CrashPoint", "Proxy"]
@@ -76,8 +77,12 @@ class Proxy:
     """Forwards bytes both ways between clients and one Redis, and does harm on demand."""
 
     def __init__(self, target: str) -> None:
-        """Take the URL of the server; `start` listens."""
-        self._target = urlsplit(target)
+        """Take the URL of the server, redis:// or unix://; `start` listens.
+
+        Raises:
+            ConfigurationError: It is something else, which can't be reached over a proxy.
+        """
+        self._target = _plain(target)
         self._server: asyncio.Server | None = None
         self._to_drop = 0
         self._to_garble = 0
@@ -94,11 +99,14 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """How to connect through it."""
+        """How to connect through it, with the login and the database that the server's own URL has."""
         if self._server is None:
             raise ConfigurationError("expected a proxy that was started")
         port = self._server.sockets[0].getsockname()[1]
-        return f"redis://127.0.0.1:{port}/0"
+        target = self._target
+        login, at, _ = target.netloc.rpartition("@")
+        database = "" if target.scheme == "unix" else target.path or "/0"
+        return urlunsplit(("redis", f"{login}{at}127.0.0.1:{port}", database, target.query, ""))
 
     async def start(self) -> None:
         """Listen on a free port of this machine."""
@@ -128,7 +136,7 @@ class Proxy:
 
     def lead_to(self, target: str) -> None:
         """Lead new connections to another server, as when a name moves there; those that there are stay."""
-        self._target = urlsplit(target)
+        self._target = _plain(target)
 
     def delay(self, seconds: float, *, scripts_only: bool = False) -> None:
         """Hold up every reply for so long from now on, or those of scripts only; 0 no longer."""
@@ -193,7 +201,7 @@ class Proxy:
 
     async def _reach_server(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._target.scheme == "unix":
-            return await asyncio.open_unix_connection(self._target.path)
+            return await asyncio.open_unix_connection(unquote(self._target.path))
         return await asyncio.open_connection(self._target.hostname, self._target.port or 6379)
 
     async def _requests(self, pair: _Pair, reader: asyncio.StreamReader) -> None:
@@ -257,3 +265,16 @@ class Proxy:
             self._traps.remove(trap)
             trap.sprung.set()
             trap.spring()
+
+
+def _plain(url: str) -> SplitResult:
+    if url == "embedded":
+        raise ConfigurationError('expected the URL of a server, got "embedded"; give the url of an EmbeddedServer')
+    endpoint_of_url(url)
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "unix"):
+        raise ConfigurationError(
+            f"expected a server at redis:// or unix:// for a proxy to stand before, got {parts.scheme}://…; TLS, "
+            "Sentinel and Cluster can't be reached over a proxy: give the test kit a server without them"
+        )
+    return parts

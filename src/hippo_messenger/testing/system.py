@@ -163,12 +163,16 @@ class System:
         return await bring_nearer(seconds, connection=self._connection, layout=self._layout, services=services)
 
     async def close(self) -> None:
-        """End everything, the newest first, and remove every key under the prefix; may be called again."""
+        """End everything, the newest first, and remove every key under the prefix; may be called again.
+
+        Where something can't be ended, the rest is done all the same before that is raised.
+        """
         for proxy in self._proxies.values():
             proxy.refuse(on=False)
-        await self._stack.aclose()
-        await self._remove_keys()
-        await self._connection.close()
+        async with AsyncExitStack() as last_first:
+            last_first.push_async_callback(self._connection.close)
+            last_first.push_async_callback(self._remove_keys)
+            last_first.push_async_callback(self._stack.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -200,9 +204,7 @@ class System:
     async def _remove_keys(self) -> None:
         cursor = b"0"
         while True:
-            reply = await self._connection.execute(
-                "SCAN", cursor, "MATCH", f"{self._settings.prefix}:*", "COUNT", _SCAN
-            )
+            reply = await self._connection.execute("SCAN", cursor, "MATCH", self._layout.pattern, "COUNT", _SCAN)
             assert isinstance(reply, list)
             cursor, keys = reply
             if keys:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from hippo_messenger.cli.failed.desk import (
     Desk,
@@ -23,6 +21,7 @@ from hippo_messenger.cli.failed.desk import (
 )
 from hippo_messenger.cli.options import CatalogueOption, JsonOption, PrefixOption, RedisOption
 from hippo_messenger.cli.output import Listing, console, print_json, run
+from hippo_messenger.cli.shown import in_line, shown
 from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.queues.dead_letters import Selection
 from hippo_messenger.queues.letter import Letter
@@ -33,7 +32,6 @@ __all__ = ["list_letters", "show"]
 
 _LIMIT = 50
 _REASON_LENGTH = 200
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def list_letters(
@@ -160,7 +158,7 @@ def _group_listing(found: Sequence[tuple[str, LetterGroup]]) -> Listing:
             (
                 queue,
                 group.fingerprint.group,
-                _shown(group.fingerprint.event_type),
+                shown(group.fingerprint.event_type),
                 f"{group.count:,}",
                 age(group.first),
                 age(group.last),
@@ -173,8 +171,8 @@ def _group_listing(found: Sequence[tuple[str, LetterGroup]]) -> Listing:
 
 
 def _error(group: LetterGroup) -> str:
-    place = f" [dim]{_shown(group.fingerprint.place)}[/]" if group.fingerprint.place else ""
-    return f"[red]{_shown(group.fingerprint.error)}[/]{place}"
+    place = f" [dim]{shown(group.fingerprint.place)}[/]" if group.fingerprint.place else ""
+    return f"[red]{shown(group.fingerprint.error)}[/]{place}"
 
 
 def _groups_as_json(found: Sequence[tuple[str, LetterGroup]]) -> list[Mapping[str, object]]:
@@ -200,7 +198,12 @@ def _print_letters(letters: Sequence[Letter]) -> None:
     Listing(
         titles=("id", ">age", ">attempts", "reason"),
         rows=[
-            (_shown(letter.id), age(letter.failed_at), str(letter.attempts), _shown(_one_line(letter.reason)))
+            (
+                shown(letter.id),
+                age(letter.failed_at),
+                str(letter.attempts),
+                shown(in_line(letter.reason)[:_REASON_LENGTH]),
+            )
             for letter in letters
         ],
         wrapped=("reason",),
@@ -248,7 +251,7 @@ def _whole(letter: Letter, check: LetterCheck) -> Mapping[str, object]:
 
 def _print_whole(letter: Letter, whole: Mapping[str, object]) -> None:
     terminal = console()
-    terminal.print(f"[bold]{_shown(letter.name)}[/]  {_shown(letter.id)}", soft_wrap=True)
+    terminal.print(f"[bold]{shown(letter.name)}[/]  {shown(letter.id)}", soft_wrap=True)
     facts = [
         ("error", letter.reason),
         ("failed", f"{ago(letter.failed_at)}, at {_iso(letter.failed_at)}"),
@@ -259,7 +262,7 @@ def _print_whole(letter: Letter, whole: Mapping[str, object]) -> None:
         ("options", json.dumps(letter.options, ensure_ascii=False)),
     ]
     for name, value in facts:
-        terminal.print(f"  [dim]{name:<10}[/]{_shown(value)}", soft_wrap=True)
+        terminal.print(f"  [dim]{name:<10}[/]{shown(value)}", soft_wrap=True)
     _print_part("data", json.dumps(whole["data"], indent=2, ensure_ascii=False))
     for past, told in zip(letter.history, _history(whole), strict=True):
         _print_part(f"failed before, {ago(past.failed_at)}, redriven {ago(past.redriven_at)}", past.reason)
@@ -278,16 +281,7 @@ def _history(whole: Mapping[str, object]) -> list[object]:
 
 
 def _print_part(title: str, text: str) -> None:
-    console().print(f"\n[dim]{escape(title)}[/]\n{_shown(text)}", soft_wrap=True)
-
-
-def _shown(text: str) -> str:
-    """Text of somebody else's, with nothing in it that a terminal would obey."""
-    return escape(_CONTROL.sub("�", text))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_REASON_LENGTH]
+    console().print(f"\n[dim]{shown(title)}[/]\n{shown(text)}", soft_wrap=True)
 
 
 def _iso(time: datetime | None) -> str | None:

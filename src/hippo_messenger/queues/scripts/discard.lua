@@ -9,6 +9,7 @@
 --@include queue
 --@include unique
 --@include family
+--@include remove
 --@include finish
 --@include letter
 

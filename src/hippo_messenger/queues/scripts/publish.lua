@@ -6,12 +6,15 @@
         many; for each: id ('' takes the next number), data, digest of source and id
   Result  {'ok', for each job: its id, and 'added', 'known' or what is wrong with it, after 'again ' in a repeat: the lost call
           may have added it} or a refusal (include/queue.lua)
-  Atomic  the job and its direct copy: both or none. One bad job harms no other.
+  Atomic  the job and its direct copy: both or none. One bad job harms no other. A job or copy of the same id that has
+          completed longer ago than the window is replaced.
   Repeat  does no harm: a job whose id is known is not added again.
 ]]
 --@include queue
 --@include add
+--@include remove
 --@include window
+--@include known
 
 local queue, own, seen = queue_at(1), KEYS[15] and queue_at(15), KEYS[29]
 local again, stream = ARGV[1] == '1', ARGV[2] == '1'
@@ -26,7 +29,7 @@ local function read_jobs_to_add()
       local id = ARGV[place]
       jobs[#jobs + 1] = {id = id, key = id ~= '' and queue.base .. id, name = name, data = ARGV[place + 1], opts = opts,
         delay = delay, priority = priority, push = push, copy_opts = copy_opts ~= '' and copy_opts,
-        digest = ARGV[place + 2], copy_digest = false, reason = false}
+        digest = ARGV[place + 2], copy_digest = false, reason = false, is_past = false, is_copy_past = false}
     end
     at = last + 1
   end
@@ -37,6 +40,7 @@ local FULL = PREFIX .. 'registry:full'
 local jobs, copies = read_jobs_to_add(), false
 for at = 1, #jobs do copies = copies or jobs[at].copy_opts end
 local now = clock()
+local before = now - tonumber(ARGV[3])
 read_texts(LAYOUT_KEY, queue.id, FULL)
 local refused = refusal(queue_misfit(queue))
 if refused then return refused end
@@ -69,7 +73,7 @@ if copies and not own_corrupt then
   own_meta.stream = stream
 end
 
--- Whether nothing stands where jobs are to go; asked once for all, since it is nearly always so.
+-- Whether nothing stands where jobs and their copies are to go; asked once for all, since it is nearly always so.
 local function is_all_new()
   local keys, ids = {}, {}
   for at = 1, #jobs do
@@ -78,6 +82,7 @@ local function is_all_new()
       if ids[job.id] then return false end
       ids[job.id] = true
       keys[#keys + 1] = job.key
+      if job.copy_digest then keys[#keys + 1] = own.base .. job.id end
     end
   end
   return not some_exist(keys)
@@ -102,31 +107,46 @@ local function full_service(job)
   return nil
 end
 
--- Why a job can't be added, or nil; 'known' is no fault.
+-- Why a job can't be added to the queue, or nil; 'known' is no fault.
+local function obstacle_to_job(job)
+  local found = standing(queue, job.id, job.key, job.data, before)
+  if found == 'known' or found == 'past' then
+    -- What the lost call added may have ended meanwhile.
+    if again and rcall('HGET', job.key, 'data') == job.data then return 'known' end
+    if rcall('ZSCORE', queue.failed, job.id) then return 'failed' end
+  end
+  job.is_past = found == 'past'
+  if found and not job.is_past then return found end
+  return full_service(job)
+end
+
+-- Why a job's direct copy can't be added, or nil; where its queue has it still, there is to be none.
+local function obstacle_to_copy(job)
+  local found = job.copy_digest and standing(own, job.id, own.base .. job.id, job.data, before)
+  job.is_copy_past = found == 'past'
+  if found == 'known' then job.copy_digest = false end
+  return found and found ~= 'known' and found ~= 'past' and found or nil
+end
+
+-- Why a job can't be added with its direct copy, or nil; 'known' is no fault.
 local function obstacle(job)
   if job.copy_opts and own_corrupt then return own_corrupt end
-  local key = job.key
-  if not key then return nil end
+  if not job.key then return nil end
   if all_are_new then return full_service(job) end
-  local held = rcall('TYPE', key).ok
-  if held == 'none' then return full_service(job) end
-  if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
-  if not is_same_event(key, job.data) then return 'taken' end
-  -- What the lost call added may have failed meanwhile.
-  if again and rcall('HGET', key, 'data') == job.data then return 'known' end
-  if rcall('ZSCORE', queue.failed, job.id) then return 'failed' end
-  return 'known'
+  local reason = obstacle_to_job(job)
+  if reason and reason ~= 'known' then return reason end
+  return obstacle_to_copy(job) or reason
 end
 
 local own_digests = {}
 local function add_own_copy(job)
-  local key = own.base .. job.id
-  if not job.copy_digest or rcall('TYPE', key).ok ~= 'none' then return end
+  if not job.copy_digest then return end
   own_digests[#own_digests + 1] = job.copy_digest
   ensure_max_events(own, own_meta)
   rcall('INCR', own.id)
-  add_job(own, own_meta, now, {id = job.id, key = key, name = job.name, data = job.data, opts = job.copy_opts,
-    delay = job.delay, priority = job.priority, push = 'LPUSH'})
+  if job.is_copy_past then forget(own, job.id) end
+  add_job(own, own_meta, now, {id = job.id, key = own.base .. job.id, name = job.name, data = job.data,
+    opts = job.copy_opts, delay = job.delay, priority = job.priority, push = 'LPUSH'})
 end
 
 -- The counter is raised once for all; a number that a job takes is its own place among them.
@@ -157,6 +177,7 @@ for at = 1, #jobs do
       job.id = whole(place)
       job.key = queue.base .. job.id
     end
+    if job.is_past then forget(queue, job.id) end
     add_job(queue, meta, now, job)
   elseif reason == 'known' and not again then
     ensure_max_events(queue, meta)

@@ -45,7 +45,10 @@ local function newest_trace(stacktrace)
   if not stacktrace or #stacktrace > MOST_READ then return nil end
   local fine, traces = pcall(cjson.decode, stacktrace)
   local newest = fine and type(traces) == 'table' and traces[#traces]
-  return type(newest) == 'string' and string.sub(newest, -MOST_TRACE) or nil
+  if type(newest) ~= 'string' then return nil end
+  if #newest <= MOST_TRACE then return newest end
+  -- What is left of a character that was cut in two would be no UTF-8: at most three bytes.
+  return (string.gsub(string.sub(newest, -MOST_TRACE), '^[\128-\191][\128-\191]?[\128-\191]?', ''))
 end
 
 local function is_lifo(opts)

@@ -10,6 +10,7 @@
 --@include add
 --@include unique
 --@include family
+--@include remove
 --@include finish
 
 local queue, rejected = queue_at(1), KEYS[15]

@@ -7,11 +7,12 @@
         then how many sets of routes; for each: number of routes, their places in the list of services, return value (JSON)
         then runs of events: place of their set of routes, token, members to add to the copies' options (JSON without the
         opening brace, or ''), how many; for each: id, event id ('' where it is the same), digest of source and event id
-        ('' is not checked)
+        ('' is not checked: it is a parked copy that was redriven)
   Result  {'ok', what include/take.lua returns, for each event: 'routed', 'duplicate', 'lost' or 'gone', parked copies: service, event id, reason}
           or {'stale', version} or a refusal (include/queue.lua)
   Atomic  each event: all its copies and the end of its job, or none of it. A service queue that can't be written
-          gets its copies parked as failed jobs of the broker that name it; it harms no other.
+          gets its copies parked as failed jobs of the broker that name it; it harms no other. What stands is
+          not written over, but for a copy that has completed longer ago than the window.
   Repeat  does no harm: an event that the lost call routed is no longer held by its token.
 ]]
 --@include queue
@@ -19,14 +20,17 @@
 --@include take
 --@include unique
 --@include family
+--@include remove
 --@include finish
 --@include metrics
 --@include window
+--@include known
 
 local BLOCK = 14
 local broker, version_key, window_base = queue_at(1), KEYS[BLOCK + 1], KEYS[BLOCK + 2]
 local keep = {age = tonumber(ARGV[11]), count = tonumber(ARGV[12])}
 local stream, now = ARGV[2] == '1', clock()
+local before = now - tonumber(ARGV[10])
 
 local cursor = 12
 local function argument()
@@ -86,7 +90,7 @@ local function read_run(events)
   for at = cursor + 1, cursor + 3 * number, 3 do
     local id, event_id = ARGV[at], ARGV[at + 1]
     events[#events + 1] = {id = id, key = base .. id, event_id = event_id == '' and id or event_id, digest = ARGV[at + 2],
-      run = run, status = 'lost', found = false, was_active = false, torn = false, keys = false, returned = false,
+      run = run, status = 'lost', found = false, was_active = false, torn = false, keys = false, ending = false,
       duplicate = false}
   end
   cursor = cursor + 3 * number
@@ -124,21 +128,37 @@ end
 
 local parked = {}
 
--- A failed job of the broker that holds one copy for one service, and delivers to it alone when redriven.
-local function park(event, service, reason)
-  local id = 'parked-' .. service.name .. '-' .. event.event_id
-  rcall('INCR', broker.id)
-  rcall('DEL', broker.base .. id)
-  rcall('HSET', broker.base .. id, 'name', event.found[NAME], 'data', event.found[DATA],
-    'opts', cjson.encode({attempts = 1, deliverTo = {service.name}}), 'timestamp', now, 'delay', 0,
-    'priority', priority_in(event.found[PRIORITY]), 'processedOn', now, 'finishedOn', now, 'ats', 1, 'atm', 1,
-    'failedReason', 'not delivered to ' .. service.name .. ': ' .. reason .. '; mend it, then redrive this job',
-    'stacktrace', '[]')
-  rcall('ZADD', broker.failed, now, id)
-  emit(broker, meta, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'active')
+local function note_parked(event, service, reason)
   parked[#parked + 1] = service.name
   parked[#parked + 1] = event.event_id
   parked[#parked + 1] = reason
+end
+
+local function reason_to_park(service, reason)
+  return 'not delivered to ' .. service.name .. ': ' .. reason .. '; mend it, then redrive this job'
+end
+
+-- An id for a parked copy under which nothing stands: another event's copy may, or one that is being redriven.
+local function free_id(service, event)
+  local first = 'parked-' .. service.name .. '-' .. event.event_id
+  local id, number = first, rcall('INCR', broker.id)
+  while rcall('EXISTS', broker.base .. id) == 1 do
+    id = first .. '-' .. whole(number)
+    number = rcall('INCR', broker.id)
+  end
+  return id
+end
+
+-- A failed job of the broker that holds one copy for one service, and delivers to it alone when redriven.
+local function park(event, service, reason)
+  local id = free_id(service, event)
+  rcall('HSET', broker.base .. id, 'name', event.found[NAME], 'data', event.found[DATA],
+    'opts', cjson.encode({attempts = 1, deliverTo = {service.name}}), 'timestamp', now, 'delay', 0,
+    'priority', priority_in(event.found[PRIORITY]), 'processedOn', now, 'finishedOn', now, 'ats', 1, 'atm', 1,
+    'failedReason', reason_to_park(service, reason), 'stacktrace', '[]')
+  rcall('ZADD', broker.failed, now, id)
+  emit(broker, meta, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'active')
+  note_parked(event, service, reason)
 end
 
 -- The keys of an event's copies, in the order of its routes; false where the service can't be written.
@@ -167,14 +187,12 @@ local function is_all_new()
 end
 local all_are_new = is_all_new()
 
--- Why this copy can't be written, or nil; 'known' is no fault.
+-- Why this copy can't be written, or nil; 'known' and 'past' are no faults.
 local function obstacle(service, key, event)
   if service.misfit then return service.misfit end
   if all_are_new then return nil end
-  local held = rcall('TYPE', key).ok
-  if held == 'none' then return nil end
-  if held ~= 'hash' then return key .. ' holds a ' .. held .. ', expected a hash' end
-  return is_same_event(key, event.found[DATA]) and 'known' or key .. ' holds an event of another service with the same id'
+  local found = standing(service.queue, event.event_id, key, event.found[DATA], before)
+  return found == 'taken' and key .. ' holds an event of another service with the same id' or found
 end
 
 local function with_members(opts, extra)
@@ -195,9 +213,23 @@ local function parked_for(held_up, routes)
   return cjson.encode(value)
 end
 
+-- The ending of what completes with this value; jobs that end alike share one.
+local endings = {}
+local function completed(value)
+  local ending = endings[value]
+  if not ending then
+    ending = {set = 'completed', field = 'returnvalue', value = value, keep = keep}
+    endings[value] = ending
+  end
+  return ending
+end
+
+-- Writes an event's copies, or parks them. Result: how its job is to end. A parked copy that was redriven and can't be
+-- written yet is not parked anew: it fails again, and stays what it is.
 local function deliver(event)
   local run, found, held_up = event.run, event.found, false
   local routes, extra = run.set.routes, run.extra
+  local is_parked = event.digest == '' and #routes == 1
   local copy = {id = event.event_id, name = found[NAME], data = found[DATA], delay = 0,
     priority = priority_in(found[PRIORITY]), push = 'LPUSH', key = false, opts = false, like = false}
   local keys = event.keys or keys_of_copies(event)
@@ -205,6 +237,10 @@ local function deliver(event)
     local service, key = routes[at], keys[at]
     local reason = obstacle(service, key, event)
     service.touched = true
+    if reason == 'past' then
+      forget(service.queue, event.event_id)
+      reason = nil
+    end
     if not reason then
       service.added = service.added + 1
       local opts = with_members(service.opts, extra)
@@ -213,20 +249,23 @@ local function deliver(event)
       add_job(service.queue, service.meta, now, copy)
     elseif reason == 'known' then
       emit(service.queue, service.meta, 'duplicated', 'jobId', event.event_id)
+    elseif is_parked then
+      note_parked(event, service, reason)
+      return failure(reason_to_park(service, reason))
     else
       park(event, service, reason)
       held_up = held_up or {}
       held_up[#held_up + 1] = service.name
     end
   end
-  return held_up and parked_for(held_up, routes) or run.set.returned
+  return completed(held_up and parked_for(held_up, routes) or run.set.returned)
 end
 
 -- All copies are written before any source is finished.
 trim_events(broker, meta)
 for at = 1, #held do
   local event = held[at]
-  event.returned = event.duplicate and '{"duplicate":true}' or not event.torn and deliver(event) or nil
+  event.ending = event.duplicate and completed('{"duplicate":true}') or not event.torn and deliver(event)
 end
 for _, service in ipairs(services) do
   if service.touched and service.meta then
@@ -239,16 +278,6 @@ end
 remember(window, new_digests) -- not before: an event that is known and has no copies would be lost
 release(broker, held, by_id, locks, ARGV[7])
 meta.some_have_children = some_have_children(events)
-local endings = {}
-local function ending_of(event)
-  local ending = endings[event.returned]
-  if not ending then
-    ending = {set = 'completed', field = 'returnvalue', value = event.returned, keep = keep}
-    endings[event.returned] = ending
-  end
-  return ending
-end
-
 local statuses, ended = {}, {completed = 0, failed = 0}
 for at = 1, #events do
   local event = events[at]
@@ -257,7 +286,7 @@ for at = 1, #events do
     if event.torn.stands then fail_torn(broker, meta, now, event.id, 'active') end
     status = 'gone'
   elseif not status then
-    local set = finish(broker, meta, now, event, ending_of(event))
+    local set = finish(broker, meta, now, event, event.ending)
     ended[set] = ended[set] + 1
     status = event.duplicate and 'duplicate' or 'routed'
   end

@@ -18,6 +18,7 @@
 --@include take
 --@include unique
 --@include family
+--@include remove
 --@include finish
 --@include metrics
 
@@ -140,6 +141,7 @@ add_finished(queue, meta, now)
 trim('completed')
 trim('failed')
 for set, number in pairs(ended) do count_finished(queue, set, number, tonumber(ARGV[8]), now) end
+local was_maxed = meta.maxed
 meta.maxed = meta.concurrency ~= nil and rcall('LLEN', queue.active) >= meta.concurrency
 if meta.returned_some then mark_available(queue, meta) end
 mark_added(queue, meta)
@@ -147,6 +149,8 @@ mark_added(queue, meta)
 local order = {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]), max_bytes = tonumber(ARGV[6]),
   worker = ARGV[7], again = ARGV[1] == '1'}
 local taken = take(queue, meta, now, order)
+-- Whoever added a job while global concurrency was reached woke nobody for it, and a take of none doesn't either.
+if was_maxed and not meta.maxed and order.count == 0 and some_wait(queue) then mark_available(queue, meta) end
 if meta.delayed_some then mark_delayed(queue) end
 if ended_last then emit_if_drained(queue, meta, order, taken) end
 return {'ok', taken, statuses}

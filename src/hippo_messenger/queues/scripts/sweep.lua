@@ -17,6 +17,7 @@
 --@include add
 --@include unique
 --@include family
+--@include remove
 --@include finish
 --@include records
 

@@ -52,14 +52,3 @@ local function mark_added(queue, meta)
   if meta.added_waiting then mark_available(queue, meta) end
   if meta.added_delayed then mark_delayed(queue) end
 end
-
--- Who sent the event in this envelope, or nil.
-local function source_of(data)
-  local read, envelope = pcall(cjson.decode, data or '')
-  return read and type(envelope) == 'table' and envelope.source or nil
-end
-
--- Whether the job under this key is the same event: ids are unique for one sender, not over all.
-local function is_same_event(key, data)
-  return source_of(rcall('HGET', key, 'data')) == source_of(data)
-end
