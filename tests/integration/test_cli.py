@@ -19,6 +19,7 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.settings import Settings
 from tests.conftest import free_port
+from tests.integration.test_cli_operations import HIDDEN
 
 SECRET = "a-very-secret-password"
 COMMANDS = (
@@ -49,7 +50,7 @@ class Hippo:
     running: list[Process] = field(default_factory=list)
 
     async def start(self, *words: str, url: str | None = None) -> Process:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HIPPO_", "REDIS_"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         environment |= {"HIPPO_REDIS_URL": url or self.url, "HIPPO_PREFIX": self.prefix, "COLUMNS": "120"}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -146,6 +147,7 @@ async def test_dev_says_how_to_connect(hippo: Hippo) -> None:
     assert dev.stdout is not None
     shown = (await dev.stdout.read(2000)).decode()
     url = re.search(r"export HIPPO_REDIS_URL=(unix://\S+)", shown)
+    assert f"hippo services --redis embedded --prefix '{hippo.prefix}'" in shown
     assert url is not None
     settings = Settings(prefix=hippo.prefix)
     async with HippoMessenger(
@@ -168,6 +170,7 @@ async def test_dev_works_beside_a_redis_that_runs_already_and_starts_none(hippo:
     assert "A broker beside the Redis at redis://" in shown
     assert "no server is started" in shown
     assert f"export HIPPO_REDIS_URL=URL HIPPO_PREFIX='{hippo.prefix}'" in shown
+    assert f"hippo services --redis URL --prefix '{hippo.prefix}'" in shown
     assert not (hippo.directory / ".hippo").exists()
     settings = Settings(prefix=hippo.prefix)
     async with HippoMessenger(
@@ -180,10 +183,13 @@ async def test_dev_works_beside_a_redis_that_runs_already_and_starts_none(hippo:
 
 async def test_dev_tells_a_script_where_it_is(hippo: Hippo) -> None:
     dev = await hippo.start("dev", "--redis", hippo.url, "--json")
+    assert dev.stdout is not None
+    async with asyncio.timeout(20):
+        out = await dev.stdout.readuntil(b"}\n")  # while it runs: a script reads the place, and goes on from there
+    place = json.loads(out)
     await said(dev, "message broker: routing")
     dev.send_signal(signal.SIGTERM)
-    out, _ = await dev.communicate()
-    place = json.loads(out)
+    assert await dev.wait() == 0
     assert place["redis"].startswith("redis://")
     assert (place["prefix"], place["embedded"]) == (hippo.prefix, False)
 
@@ -220,6 +226,12 @@ async def test_dev_shows_no_password(hippo: Hippo) -> None:
         (("broker", "--catalogue", "nothing:here"), 2, "can't be loaded: No module named 'nothing'"),
         (("worker", "nothing:here"), 2, "there is no module 'nothing'"),
         (("worker", "nothing"), 2, 'expected a worker as "module:worker"'),
+        (
+            ("worker", "./shop/work.py:worker"),
+            2,
+            "as in an import, got './shop/work.py:worker'; write shop.work:worker",
+        ),
+        (("broker", "--catalogue", "./events.py:CATALOGUE"), 2, "got './events.py:CATALOGUE'; write events:CATALOGUE"),
         (("worker", "hippo_messenger:HippoWorkr"), 2, "did you mean HippoWorker?"),
         (("worker", "hippo_messenger:HippoEvent"), 2, "expected a HippoWorker"),
         (("status", "--prefix", "a:b"), 2, "expected a prefix without spaces and colons, such as {hippo}, got 'a:b'"),
@@ -234,6 +246,13 @@ async def test_a_mistake_is_one_line_with_the_remedy(
     hippo: Hippo, words: tuple[str, ...], code: int, message: str
 ) -> None:
     assert message in await hippo.refused(*words, code=code)
+
+
+async def test_a_package_that_a_workers_module_lacks_is_named(hippo: Hippo) -> None:
+    """Guards against blaming the module itself, because its name begins like that of what it imports."""
+    (hippo.directory / "stripe_worker.py").write_text("import stripe\n")
+    said = await hippo.refused("worker", "stripe_worker:worker", code=2)
+    assert "stripe_worker can't be loaded: No module named 'stripe'" in said
 
 
 @pytest.mark.parametrize(

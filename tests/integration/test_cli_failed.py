@@ -278,11 +278,33 @@ async def test_an_edit_in_an_editor_that_is_invalid_opens_again(bus: Bus, hippo:
         "touch edited\n"
     )
     editor.chmod(stat.S_IRWXU)
+    code, out, err = await edited(bus, event_id, editor)
+    assert code == 0, err
+    assert b"country: String should match pattern" in err
+    assert b"is redriven" in out
+    job = await bus.job("account", event_id)
+    assert job["data"]["data"] == {"country": "DE", "accountId": "B-1", "verificationToken": "s3cret"}
+
+
+async def test_ctrl_c_in_the_editor_is_the_editors(bus: Bus, tmp_path: Path) -> None:
+    """Guards against an edit that was thrown away: a terminal sends Ctrl-C to the command too, which then gave up."""
+    (event_id,) = await fail(bus, ACCOUNT)
+    editor = tmp_path / "editor.sh"
+    editor.write_text("#!/bin/sh\nkill -INT $PPID\nkill -INT $PPID\nkill -QUIT $PPID\nsed -i s/B-1/B-2/ $1\n")
+    editor.chmod(stat.S_IRWXU)
+    code, out, err = await edited(bus, event_id, editor)
+    assert code == 0, err
+    assert b"is redriven" in out
+    assert (await bus.job("account", event_id))["data"]["data"]["accountId"] == "B-2"
+
+
+async def edited(bus: Bus, event_id: str, editor: Path) -> tuple[int | None, bytes, bytes]:
+    """Exit code, stdout and stderr of an edit by this editor in a terminal, where every question is answered by yes."""
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hippo_messenger", "failed", "edit", "account", event_id),
         env=os.environ | {"HIPPO_REDIS_URL": bus.url, "HIPPO_PREFIX": bus.settings.prefix, "EDITOR": str(editor)},
-        cwd=tmp_path,
+        cwd=editor.parent,
         stdin=theirs,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -291,11 +313,7 @@ async def test_an_edit_in_an_editor_that_is_invalid_opens_again(bus: Bus, hippo:
     out, err = await process.communicate()
     os.close(ours)
     os.close(theirs)
-    assert process.returncode == 0, err
-    assert b"country: String should match pattern" in err
-    assert b"is redriven" in out
-    job = await bus.job("account", event_id)
-    assert job["data"]["data"] == {"country": "DE", "accountId": "B-1", "verificationToken": "s3cret"}
+    return process.returncode, out, err
 
 
 async def test_letters_are_exported_discarded_and_imported_again(bus: Bus, hippo: Operator, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from tests.contract.test_16_expiry import passed
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal("12.30"))
 UNKNOWN_ID = "0198c0de-0000-7000-8000-000000000000"
+HIDDEN = ("HIPPO_", "REDIS_", "PYTHONUNBUFFERED")
+"""Variables that a command doesn't see; the last one would hide what is printed and not flushed."""
 
 
 class Operator:
@@ -36,7 +38,7 @@ class Operator:
         self._running: list[Process] = []
 
     async def start(self, *words: str, **variables: str) -> Process:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HIPPO_", "REDIS_"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         environment |= {"HIPPO_REDIS_URL": self.bus.url, "HIPPO_PREFIX": self.bus.settings.prefix} | variables
         command = (sys.executable, "-m", "hippo_messenger", *words)
         process = await asyncio.create_subprocess_exec(
@@ -136,15 +138,23 @@ async def test_status_shows_a_service_whose_processor_fails_everything(bus: Bus,
     assert line.startswith("shipping 1 slowed")
 
 
-async def test_status_goes_on_until_it_is_stopped(bus: Bus, hippo: Operator) -> None:
+async def test_status_goes_on_until_it_is_stopped_with_one_line_of_json_a_look(bus: Bus, hippo: Operator) -> None:
     watching = await hippo.start("status", "--watch", "0.2", "--json")
     assert watching.stdout is not None
-    seen = 0
     async with asyncio.timeout(30):
-        while seen < 3:
-            seen += (await watching.stdout.readline()).startswith(b"]")
+        for _ in range(3):
+            [broker] = json.loads(await watching.stdout.readline())
+            assert broker["queue"] == "broker"
     watching.send_signal(signal.SIGINT)
     assert await watching.wait() == 130
+
+
+async def test_status_shows_a_pipe_each_table_when_it_is_made(hippo: Operator) -> None:
+    watching = await hippo.start("status", "--watch", "0.2")
+    assert watching.stdout is not None
+    async with asyncio.timeout(30):
+        lines = [await watching.stdout.readline() for _ in range(4)]
+    assert [line.split()[0] for line in lines] == [b"queue", b"broker"] * 2
 
 
 async def test_a_pipe_gets_whole_lines_however_narrow_the_terminal(bus: Bus, hippo: Operator) -> None:

@@ -22,7 +22,8 @@ LINE = {"from": "order", "type": "ORDER_SUCCESS", "data": {"orderId": "A-1", "to
 
 
 async def demo(*words: str, directory: Path) -> Process:
-    environment = os.environ | {"COLUMNS": "100", "TMPDIR": str(directory)}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment |= {"COLUMNS": "100", "TMPDIR": str(directory)}
     command = (sys.executable, "-m", "hippo_messenger", "demo", *words)
     return await asyncio.create_subprocess_exec(*command, env=environment, cwd=directory, stdout=PIPE, stderr=PIPE)
 
@@ -96,7 +97,7 @@ async def test_what_a_demo_that_was_killed_has_left_is_swept(redis_server: str, 
 
 LATE = """
 import os, sys, time
-if sys.orig_argv[-1] == "broker":
+if sys.orig_argv[-1] == "hippo_messenger.demo.broker":
     try:
         os.close(os.open(os.environ["FIRST_BROKER"], os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -108,7 +109,7 @@ async def test_a_broker_that_starts_late_is_waited_for(tmp_path: Path, monkeypat
     """Guards against asking a process to end that doesn't listen yet: all was accounted for, and the demo failed."""
     (tmp_path / "late").mkdir()
     (tmp_path / "late" / "sitecustomize.py").write_text(LATE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "late"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "late"), prepend=os.pathsep)
     monkeypatch.setenv("FIRST_BROKER", str(tmp_path / "first"))
     code, shown = await ended(await demo("--events", "20", directory=tmp_path))
     assert code == 0, shown
@@ -230,21 +231,56 @@ async def test_a_process_that_dies_ends_the_demo_with_its_name(redis_server: str
 
 
 @pytest.mark.chaos
-async def test_ctrl_c_leaves_no_process_behind(redis_server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_who_ends_a_demo_leaves_no_process_and_no_file_behind(
+    redis_server: str, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    """Guards against nine processes for ever after `timeout 30 hippo demo`, a cancelled job or a closed terminal."""
     process = await demo("--rate", "20", "--redis", redis_server, directory=tmp_path)
-    children: list[int] = []
-
-    async def running() -> None:
-        assert list(tmp_path.glob("hippo-demo-*/order.ndjson"))
-        children.extend(pid for pid, _ in children_of(process.pid))
-        assert len(children) >= 9
-
-    await eventually(running, timeout=30)
-    process.send_signal(signal.SIGINT)
+    children = await children_at_work(process, tmp_path)
+    process.send_signal(signal_number)
+    process.send_signal(signal_number)  # as `timeout` does
     code, shown = await ended(process)
     assert code == 130, shown
     assert "Traceback" not in shown
-    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in children if is_there(pid)]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.chaos
+async def test_a_demo_that_is_killed_takes_its_processes_along(redis_server: str, tmp_path: Path) -> None:
+    """Guards against members that took the end of their stdin for the word to begin, and brokers that saw none."""
+    process = await demo("--rate", "20", "--redis", redis_server, directory=tmp_path)
+    children = await children_at_work(process, tmp_path)
+    process.kill()
+    await process.wait()
+
+    async def gone() -> None:
+        assert not [pid for pid in children if is_there(pid)]
+
+    await eventually(gone, timeout=30)
+
+
+async def children_at_work(process: Process, directory: Path) -> list[int]:
+    """The processes that a demo has started, once they send and route."""
+    children: list[int] = []
+
+    async def working() -> None:
+        ledgers = list(directory.glob("hippo-demo-*/shipping-*.ndjson"))
+        assert any(ledger.stat().st_size for ledger in ledgers)
+        children[:] = [pid for pid, _ in children_of(process.pid)]
+        assert len(children) >= 9
+
+    await eventually(working, timeout=30)
+    return children
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process still runs; one that has ended, and that nobody has waited for, doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def children_of(parent: int) -> list[tuple[int, str]]:

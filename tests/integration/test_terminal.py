@@ -18,6 +18,7 @@ from rich.cells import cell_len
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from tests.contract.bus import Bus, Recorder
+from tests.integration.test_cli_operations import HIDDEN
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 ROWS = 60
@@ -27,7 +28,7 @@ async def drawn(*words: str, columns: int, **variables: str) -> tuple[int, list[
     """Exit code, and the lines that a terminal of this width gets, without what is only about colours and places."""
     terminal, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HIPPO_", "COLUMNS"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith((*HIDDEN, "COLUMNS"))}
     environment |= {"TERM": "xterm-256color"} | variables
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hippo_messenger", *words), env=environment, stdin=theirs, stdout=theirs, stderr=theirs

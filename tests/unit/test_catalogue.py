@@ -149,6 +149,13 @@ def test_an_address_that_leads_nowhere_is_refused(address: str, reason: str) -> 
         Catalogue.load(address)
 
 
+def test_a_fault_in_the_module_of_a_catalogue_is_not_taken_for_a_name_that_it_lacks(tmp_path: Path) -> None:
+    """Guards against a catalogue that is said not to be there, because its module tripped over an attribute itself."""
+    (tmp_path / "broken_events_of_this_test.py").write_text("import sys\nsys.nothing\nCATALOGUE = None\n")
+    with pytest.raises(AttributeError, match="nothing"):
+        Catalogue.load("broken_events_of_this_test:CATALOGUE", search_path=tmp_path)
+
+
 def test_a_deprecated_event_warns_once_and_names_its_replacement(caplog: pytest.LogCaptureFixture) -> None:
     notices = DeprecationNotices()
     with pytest.warns(DeprecationWarning, match=r"ORDER_PLACED is deprecated: .*HippoEvent\.ORDER_SUCCESS"):

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from hippo_messenger.address import Address
 from hippo_messenger.catalogue.model import EventData, EventType, Service
 from hippo_messenger.errors import CatalogueError, UnknownEventTypeError, UnknownServiceError
 from hippo_messenger.log import log
@@ -134,17 +135,22 @@ class Catalogue:
         Raises:
             CatalogueError: There is none.
         """
-        module_name, _, attribute = address.partition(":")
-        if not module_name or not attribute:
-            raise CatalogueError(f'expected a catalogue as "module:attribute", got {address!r}')
+        try:
+            where = Address.of(address, form='a catalogue as "module:attribute"')
+        except ValueError as error:
+            raise CatalogueError(str(error)) from None
         if search_path is not None and str(search_path) not in sys.path:
             sys.path.insert(0, str(search_path))
         try:
-            found = getattr(importlib.import_module(module_name), attribute)
+            module = importlib.import_module(where.module)
         except ImportError as error:
             raise CatalogueError(f"the catalogue {address!r} can't be loaded: {error}") from error
+        try:
+            found = getattr(module, where.attribute)
         except AttributeError:
-            raise CatalogueError(f"expected an attribute {attribute!r} in {module_name}, there is none") from None
+            raise CatalogueError(
+                f"expected an attribute {where.attribute!r} in {where.module}, there is none"
+            ) from None
         if not isinstance(found, cls):
             raise CatalogueError(f"expected a Catalogue at {address!r}, got {type(found).__name__}")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -75,17 +76,20 @@ def demo(
     if not as_json:
         terminal.print("[bold]hippo demo[/]  2 brokers, 4 services, 5 workers, 1 canary with its workers off\n")
     with LiveTable(terminal, is_shown=terminal.is_terminal and not as_json) as table:
-        outcome = run(
-            run_demo(
-                feed=lines,
-                feed_file=feed_file,
-                rate=rate,
-                redis=redis,
-                settings=settings,
-                catalogue=catalogue,
-                on_progress=table.show,
+        try:
+            outcome = run(
+                run_demo(
+                    feed=lines,
+                    feed_file=feed_file,
+                    rate=rate,
+                    redis=redis,
+                    settings=settings,
+                    catalogue=catalogue,
+                    on_progress=table.show,
+                )
             )
-        )
+        except asyncio.CancelledError:  # Ctrl-C, SIGTERM or SIGHUP
+            raise typer.Abort from None
     if as_json:
         print_json(as_record(outcome))
     else:

@@ -93,7 +93,7 @@ def _ways_to_the_embedded(place: _Place) -> list[tuple[str, str]]:
         ("Shell", f"export HIPPO_REDIS_URL={place.redis}{_prefix_variable(place)}"),
         ("Node", f"new IORedis('{path}', {{ maxRetriesPerRequest: null }})"),
         ("", f"new Queue('broker', {{ connection, prefix: '{place.prefix}' }})"),
-        ("Look", "hippo services --redis embedded"),
+        ("Look", f"hippo services --redis embedded{_prefix_option(place)}"),
     ]
 
 
@@ -103,10 +103,15 @@ def _ways_to_another(place: _Place) -> list[tuple[str, str]]:
         ("Python", "HippoMessenger(..., redis_connection=URL), with the URL that you gave"),
         ("Shell", f"export HIPPO_REDIS_URL=URL{_prefix_variable(place)}"),
         ("Node", f"new Queue('broker', {{ connection: new IORedis(URL), prefix: '{place.prefix}' }})"),
-        ("Look", "hippo services --redis URL"),
+        ("Look", f"hippo services --redis URL{_prefix_option(place)}"),
     ]
 
 
 def _prefix_variable(place: _Place) -> str:
     """What everybody has to set beside the URL, where the prefix isn't the one that is taken anyway."""
     return "" if place.prefix == Settings().prefix else f" HIPPO_PREFIX='{place.prefix}'"
+
+
+def _prefix_option(place: _Place) -> str:
+    """The same for a command that is not told by variables."""
+    return "" if place.prefix == Settings().prefix else f" --prefix '{place.prefix}'"

@@ -20,6 +20,7 @@ from hippo_messenger.cli.pause import pause, resume
 from hippo_messenger.cli.send import send
 from hippo_messenger.cli.services import services
 from hippo_messenger.cli.status import status
+from hippo_messenger.cli.streams import complain_of, open_streams, write_out
 from hippo_messenger.cli.tail import tail
 from hippo_messenger.cli.unregister import unregister
 from hippo_messenger.cli.worker import worker
@@ -82,24 +83,37 @@ def options(
 
 def main() -> None:
     """Run the command line; exit code 0 is done, 1 failed, 2 misused, 130 interrupted."""
+    open_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what stands in a queue may be no text
     words = [word for word in sys.argv[1:] if word != _DEBUG]
-    debug = _DEBUG in sys.argv[1:]
+    code = _code_of(words, debug=_DEBUG in sys.argv[1:])
+    fault = write_out()
+    if fault is not None and not code:
+        code = _FAILED
+        complain_of(fault)
+    sys.exit(code)
+
+
+def _code_of(words: list[str], *, debug: bool) -> int:
+    """What a command ends with, once it has said what went wrong."""
     try:
-        sys.exit(app(words, prog_name="hippo", standalone_mode=False) or 0)
+        return app(words, prog_name="hippo", standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
-        sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(_FAILED)
+        return _INTERRUPTED
     except _UsageError as error:
         complain(_usage_of(error))
-        sys.exit(_MISUSED)
+        return _MISUSED
     except HippoError as error:
         if debug:
             raise
         complain(str(error))
-        sys.exit(_MISUSED if isinstance(error, ConfigurationError | EventError) else _FAILED)
+        return _MISUSED if isinstance(error, ConfigurationError | EventError) else _FAILED
+    except OSError as error:
+        if debug or error.errno is None:  # a TimeoutError of asyncio's has none, and is a fault of ours
+            raise
+        complain_of(error)
+        return _FAILED
 
 
 def _usage_of(error: Exception) -> str:

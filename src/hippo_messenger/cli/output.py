@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
@@ -54,7 +55,7 @@ class Listing:
         if terminal.is_terminal:
             terminal.print(self.drawn())
         else:
-            print("\n".join(self.plain()))
+            print("\n".join(self.plain()), flush=True)
 
     def drawn(self) -> Table:
         """For a terminal."""
@@ -90,14 +91,15 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def print_json(value: object) -> None:
-    """Print a value as JSON, for scripts."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def print_json(value: object, *, on_one_line: bool = False) -> None:
+    """Print a value as JSON, for scripts; at once, since the command may go on."""
+    print(json.dumps(value, indent=None if on_one_line else 2, ensure_ascii=False), flush=True)
 
 
 def complain(message: str) -> None:
-    """Say in one line on stderr what is wrong."""
-    print(f"hippo: {' '.join(message.split())}", file=sys.stderr)
+    """Say in one line on stderr what is wrong, if anybody can be told."""
+    with suppress(OSError):
+        print(f"hippo: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
@@ -22,6 +21,7 @@ from hippo_messenger.cli.options import (
     suggest_services,
 )
 from hippo_messenger.cli.output import run
+from hippo_messenger.cli.streams import read_stdin
 from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.messenger import HippoMessenger
 
@@ -64,7 +64,7 @@ def send(
     event_type: EventType = member_of(known.event_types, event, what="an event type of the catalogue")
     service: Service = member_of(known.services, sender, what="a service of the catalogue")
     expiry = None if expires is None else _expiry(expires)
-    fields = _fields(sys.stdin.read() if data == _STDIN else data)
+    fields = _fields(read_stdin() if data == _STDIN else data)
 
     async def send_it() -> str:
         messenger = HippoMessenger(
@@ -100,7 +100,7 @@ def _expiry(text: str) -> float | datetime:
 def _fields(text: str) -> Mapping[str, object]:
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"expected the data as a JSON object, got {text[:60]!r}: {error}") from None
     if not isinstance(fields, dict):
         raise ConfigurationError(f"expected the data as a JSON object, got {text[:60]!r}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
+from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from hippo_messenger.cli.options import (
     CatalogueOption,
@@ -21,8 +25,10 @@ from hippo_messenger.cli.options import (
     read_catalogue,
     read_settings,
 )
-from hippo_messenger.cli.output import Listing, alarming, console, duration, print_json, run
+from hippo_messenger.cli.output import Listing, alarming, complain, console, duration, print_json, run
 from hippo_messenger.cli.services import marked, print_clashes, standings
+from hippo_messenger.cli.shown import in_line
+from hippo_messenger.errors import RedisUnavailableError
 from hippo_messenger.limits import WorkLimits
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
 from hippo_messenger.queues.overview import Overview, Standing
@@ -55,7 +61,8 @@ def status(
 
     What failed are the dead letters; records of events that were rejected at send are counted beside the queue's name.
     Services of the catalogue that are not registered are shown where their queues hold jobs.
-    With --watch until Ctrl-C: a live table in a terminal, elsewhere one table (or one line of JSON) after the other.
+    With --watch until Ctrl-C: a live table in a terminal, elsewhere one table (or one line of JSON) after the other. It
+    goes on when Redis can't be reached for a while.
     """
     settings = read_settings(prefix)
     known = [service.value for service in read_catalogue(catalogue).services]
@@ -73,21 +80,52 @@ def status(
 
 
 async def _watch(look: Callable[[], Awaitable[list[Standing]]], *, every: float, as_json: bool) -> None:
+    """Show what each look finds; where Redis can't be reached that is said, and the next look may succeed."""
+    with _shown(as_json=as_json) as show:
+        while True:
+            try:
+                show(await look(), None)
+            except RedisUnavailableError as error:
+                show(None, f"{error}; looking again every {every:g} s")
+            await asyncio.sleep(every)
+
+
+class _Show(Protocol):
+    def __call__(self, found: list[Standing] | None, note: str | None) -> None: ...
+
+
+@contextmanager
+def _shown(*, as_json: bool) -> Iterator[_Show]:
+    """A live table in a terminal that can draw one, else one after the other."""
     terminal = console()
-    if as_json or not terminal.is_terminal:
-        while True:
-            found = await look()
-            print_json([asdict(entry) for entry in found]) if as_json else _print(found)
-            await asyncio.sleep(every)
+    if as_json or not terminal.is_terminal or terminal.is_dumb_terminal:
+
+        def show(found: list[Standing] | None, note: str | None) -> None:
+            if note is not None:
+                complain(note)
+            if found is not None:
+                print_json([asdict(entry) for entry in found], on_one_line=True) if as_json else _print(found)
+
+        yield show
+        return
     with Live(console=terminal, auto_refresh=False) as live:
-        while True:
-            live.update(_listing(await look()).drawn(), refresh=True)
-            await asyncio.sleep(every)
+        last: list[RenderableType] = []
+
+        def draw(found: list[Standing] | None, note: str | None) -> None:
+            if found is not None:
+                last[:] = [
+                    _listing(found).drawn(),
+                    *(Text(f"clash: {in_line(str(one.clash))}") for one in found if one.clash),
+                ]
+            live.update(Group(*last, *([] if note is None else [Text(note, style="red")])), refresh=True)
+
+        yield draw
 
 
 def _print(found: list[Standing]) -> None:
     _listing(found).print()
     print_clashes(found)
+    sys.stdout.flush()  # --watch goes on
 
 
 def _listing(found: list[Standing]) -> Listing:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from hippo_messenger.address import Address
 from hippo_messenger.cli.options import CatalogueOption, PrefixOption, RedisOption
 from hippo_messenger.cli.output import run, show_logs
 from hippo_messenger.errors import ConfigurationError
@@ -50,23 +51,26 @@ def worker(
 
 
 async def _load(address: str) -> HippoWorker:
-    module_name, _, attribute = address.partition(":")
-    if not module_name or not attribute:
-        raise ConfigurationError(f'expected a worker as "module:worker", got {address!r}')
+    try:
+        where = Address.of(address, form='a worker as "module:worker"')
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     sys.path.insert(0, str(Path.cwd()))
     try:
-        module = importlib.import_module(module_name)
+        module = importlib.import_module(where.module)
     except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise ConfigurationError(f"{module_name} can't be loaded: {error}") from error
+        if not f"{where.module}.".startswith(f"{error.name}."):
+            raise ConfigurationError(f"{where.module} can't be loaded: {error}") from error
         raise ConfigurationError(
-            f"there is no module {module_name!r} in {Path.cwd()} or on the path; give it as in an import"
+            f"there is no module {where.module!r} in {Path.cwd()} or on the path; give it as in an import"
         ) from None
-    found = getattr(module, attribute, None)
+    found = getattr(module, where.attribute, None)
     if found is None:
-        close = get_close_matches(attribute, vars(module), n=1)
+        close = get_close_matches(where.attribute, vars(module), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ConfigurationError(f"expected a worker at {address!r}, but {module_name} has no {attribute!r}{hint}")
+        raise ConfigurationError(
+            f"expected a worker at {address!r}, but {where.module} has no {where.attribute!r}{hint}"
+        )
     if inspect.isfunction(found):
         found = found()
         if inspect.isawaitable(found):

@@ -3,7 +3,7 @@
     python -m hippo_messenger.demo.member NAME --feed FILE --ledger DIRECTORY [--events N] [--rate R]
 
 Redis, the prefix and the catalogue come by the environment. It says `ready` when it is registered, and begins to send
-when it reads a line; it ends at SIGTERM.
+when it reads a line; it ends at SIGTERM, and where stdin ends: then the demo is gone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import sys
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from hippo_messenger.catalogue.golden_hippo import HippoService
 from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.demo.feed import FeedLine, read_feed
 from hippo_messenger.demo.ledger import Ledger
+from hippo_messenger.demo.lifeline import Lifeline, lifeline
 from hippo_messenger.demo.roster import RETRY, ROSTER, Member
 from hippo_messenger.errors import EventError, HippoError
 from hippo_messenger.job import HippoJob
@@ -49,6 +49,7 @@ async def take_part(
 ) -> None:
     """Register, send when told to, and work until SIGTERM."""
     async with AsyncExitStack() as stack:
+        demo = await stack.enter_async_context(lifeline())
         messengers = {
             service.value: await stack.enter_async_context(_messenger(member, service, catalogue))
             for service in member.speaks_for
@@ -59,8 +60,7 @@ async def take_part(
         with Shutdown() as shutdown:
             await worker.start()
             print("ready", flush=True)
-            await asyncio.to_thread(sys.stdin.readline)
-            await _send_all(feed, messengers, ledger, rate=rate)
+            await shutdown.asked_or(_send_all(demo, feed, messengers, ledger, rate=rate))
             await shutdown.asked()
             await worker.stop()
 
@@ -95,8 +95,14 @@ def _fails(chance: int, attempt: int) -> bool:
 
 
 async def _send_all(
-    feed: Iterable[FeedLine], messengers: Mapping[str, HippoMessenger], ledger: Ledger, *, rate: float | None
+    demo: Lifeline,
+    feed: Iterable[FeedLine],
+    messengers: Mapping[str, HippoMessenger],
+    ledger: Ledger,
+    *,
+    rate: float | None,
 ) -> None:
+    await demo.go()
     loop = asyncio.get_running_loop()
     start = loop.time()
     for lines in _chunks(feed, 1 if rate else _AT_A_TIME):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from hippo_messenger.settings import Settings
 __all__ = ["DemoError", "Outcome", "run_demo"]
 
 _BROKERS = ("broker-1", "broker-2")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY_TIME = 40.0
 _QUIET_TIME = 20.0
 """After so many seconds in which nothing happens, what is missing counts as missing."""
@@ -87,12 +89,14 @@ async def run_demo(
         RedisError: Redis can't be used.
         EmbeddedServerError: The embedded server can't be started.
         DemoError: A process ended that should not have.
+        CancelledError: SIGINT, SIGTERM or SIGHUP came, or the caller cancelled it; nothing is left behind.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(_cancelled_by_signals())
         url = redis or (await stack.enter_async_context(EmbeddedServer.private())).url
         connection = await stack.enter_async_context(_connected(url, settings))
         await stack.enter_async_context(claimed(connection, Layout(settings.prefix)))
-        directory = Path(tempfile.mkdtemp(prefix="hippo-demo-"))
+        directory = stack.enter_context(_workplace())
         options = ["--feed", str(feed_file), "--events", str(len(feed)), *_optional("--rate", rate)]
         environment = os.environ | {
             "HIPPO_REDIS_URL": url,
@@ -116,6 +120,39 @@ async def run_demo(
     return Outcome(account, seconds, faults, directory if faults else None)
 
 
+@contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """The first of these signals cancels this task; a second, as `timeout` sends, doesn't cut clearing up short."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        if not task.cancelling():
+            task.cancel()
+
+    numbers = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+    for number in numbers:
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _workplace() -> Iterator[Path]:
+    """Where ledger and logs are; gone where the demo is cut off, since nobody is told where that was."""
+    directory = Path(tempfile.mkdtemp(prefix="hippo-demo-"))
+    try:
+        yield directory
+    except DemoError:  # it names what is in there
+        raise
+    except BaseException:
+        shutil.rmtree(directory)
+        raise
+
+
 @asynccontextmanager
 async def _connected(url: str, settings: Settings) -> AsyncIterator[Connection]:
     connection = Connection.of(url, settings=settings)
@@ -133,7 +170,7 @@ async def _children(
     """Every process of the demo; none of them outlives the block."""
     children: list[_Child] = []
     try:
-        programs = {name: ["hippo_messenger", "broker"] for name in _BROKERS} | {
+        programs = {name: ["hippo_messenger.demo.broker"] for name in _BROKERS} | {
             member.name: ["hippo_messenger.demo.member", member.name, *options, "--ledger", str(directory)]
             for member in ROSTER
         }
@@ -156,7 +193,7 @@ async def _spawn(name: str, words: Sequence[str], directory: Path, environment: 
             "-m",
             *words,
             env=environment,
-            stdin=PIPE if is_member else DEVNULL,
+            stdin=PIPE,  # it stays open until our end, which ends them too, however it comes
             stdout=PIPE if is_member else DEVNULL,
             stderr=file,
             start_new_session=True,  # Ctrl-C goes to us, and we stop them in order
@@ -172,7 +209,10 @@ async def _until_ready(children: Sequence[_Child], overview: Overview) -> None:
                     await child.process.wait()
             await _until_brokers_are_connected(children, overview)
     except TimeoutError:
-        raise DemoError(f"the processes were not ready within {_READY_TIME:g} s; is the machine very busy?") from None
+        logs = children[0].log.parent
+        raise DemoError(
+            f"the processes were not ready within {_READY_TIME:g} s; is the machine very busy? Their logs: {logs}"
+        ) from None
 
 
 async def _until_brokers_are_connected(children: Sequence[_Child], overview: Overview) -> None:
@@ -190,7 +230,6 @@ def _say_go(children: Sequence[_Child]) -> None:
     for child in children:
         if child.process.stdin is not None:
             child.process.stdin.write(b"go\n")
-            child.process.stdin.close()
 
 
 async def _until_settled(

@@ -60,6 +60,7 @@ def export_letters(
                     lines = list(archive.to_lines(page))
                     file.writelines(lines)
                     count += len(lines)
+                file.flush()  # what is not written is not exported
         return count
 
     complain(f"{run(write()):,} exported")

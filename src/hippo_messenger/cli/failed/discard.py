@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -83,10 +83,11 @@ def _keeping(path: Path | None, archive: LetterArchive) -> Iterator[Callable[[Se
 
 @contextmanager
 def new_file(path: Path) -> Iterator[TextIO]:
-    """A new file that only its owner may read, since there are secrets in it.
+    """A new file that only its owner may read, since there are secrets in it; gone where it fails before it has any.
 
     Raises:
         ConfigurationError: It is there already, or can't be made.
+        OSError: It can't be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
@@ -94,5 +95,13 @@ def new_file(path: Path) -> Iterator[TextIO]:
         raise ConfigurationError(f"expected the path of a new file, got {path}, which is there already") from None
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        yield file
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            yield file
+    except BaseException as error:
+        with suppress(OSError):
+            if path.stat().st_size == 0:
+                path.unlink()  # so that the command can be said again
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise

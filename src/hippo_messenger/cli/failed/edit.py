@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +19,7 @@ import typer
 from hippo_messenger.cli.failed.desk import Desk, ServiceArgument, opened_desk
 from hippo_messenger.cli.options import CatalogueOption, PrefixOption, RedisOption
 from hippo_messenger.cli.output import complain, run
+from hippo_messenger.cli.streams import read_stdin
 from hippo_messenger.errors import ConfigurationError, EventError
 from hippo_messenger.queues.letter_edit import LetterEdit
 
@@ -66,12 +70,12 @@ def _done(desk: Desk, job_id: str) -> str:
 def _read(data: str | None, file: Path | None) -> str | None:
     if file is not None:
         try:
-            return file.read_text()
+            return file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{file} can't be read: {error}") from None
     if data is None and not sys.stdin.isatty():
         raise ConfigurationError("expected the data as JSON: give it as an argument, with --file, or - for stdin")
-    return sys.stdin.read() if data == _STDIN else data
+    return read_stdin() if data == _STDIN else data
 
 
 def _parsed(text: str) -> object:
@@ -101,11 +105,35 @@ def _in_editor(text: str) -> str:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.TemporaryDirectory(prefix="hippo-") as directory:  # nobody else may look into it
         path = Path(directory) / "data.json"
-        path.write_text(text + "\n")
+        path.write_text(text + "\n", encoding="utf-8")
         try:
-            code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+            with _keys_left_to_the_editor():
+                code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"the editor {editor!r} can't be started: {error}; set EDITOR") from None
         if code != 0:
             raise ConfigurationError(f"the editor {editor!r} ended with code {code}: nothing was changed")
-        return path.read_text()
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"what the editor {editor!r} left can't be read: {error}; nothing was changed"
+            ) from None
+
+
+@contextmanager
+def _keys_left_to_the_editor() -> Iterator[None]:
+    """Lets SIGINT and SIGQUIT pass, which a terminal sends to the command as well as to the editor that it has started.
+
+    By a handler, since what is ignored would be ignored by the editor too.
+    """
+    if sys.platform == "win32":
+        keys: tuple[signal.Signals, ...] = (signal.SIGINT,)
+    else:
+        keys = (signal.SIGINT, signal.SIGQUIT)
+    before = [(key, signal.signal(key, lambda number, frame: None)) for key in keys]
+    try:
+        yield
+    finally:
+        for key, handler in before:
+            signal.signal(key, handler)
