@@ -211,6 +211,7 @@ class HippoWorker:
 
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; it has stopped.
+            MessengerClosedError: Its messenger was closed meanwhile, or it was started before.
         """
         with Shutdown() as shutdown:
             await self.start()
