@@ -45,3 +45,18 @@ async def test_a_new_rate_leaves_a_queue_that_was_stopped_by_hand_stopped(bus: B
     await account.set_work_limits(WorkLimits(RateLimit(10)))
 
     assert await bus.redis.ttl(limiter) > 3000
+
+
+async def test_a_rate_that_is_set_anew_or_narrowed_forgives_nothing(bus: Bus) -> None:
+    """It guards that a service that sets its rate whenever it starts gets no new period by it."""
+    account = bus.messenger(HippoService.ACCOUNT)
+    limiter = bus.queue("account").base + "limiter"
+    await account.set_work_limits(WorkLimits(RateLimit(3, 600)))
+    await bus.worker(account, Recorder())
+    await account.send_many(orders(5), notify_self=True)
+    await bus.settled("account", completed=3, wait=2)
+    for rate in (RateLimit(3, 600), RateLimit(2, 3600)):
+        await account.set_work_limits(WorkLimits(rate))
+        assert await bus.redis.get(limiter) == b"3"
+        assert 0 < await bus.redis.pttl(limiter) <= 600_000
+    await bus.settled("account", completed=3, wait=2)
