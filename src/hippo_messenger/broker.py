@@ -186,6 +186,7 @@ class HippoBroker:
                 task.cancel()
             try:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
+                self._tasks.clear()
             finally:
                 await self._connection.close()
 

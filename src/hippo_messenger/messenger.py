@@ -198,8 +198,11 @@ class HippoMessenger:
         """Limit what all workers of this service do together, in Python and Node; it holds until it is set anew.
 
         Raises:
+            ConfigurationError: The concurrency is 0, with which no job would begin.
             RedisError: It could not be set; setting it again does no harm.
         """
+        if limits.concurrency == 0:
+            raise ConfigurationError("expected a concurrency of 1 or more, got 0; `hippo pause` stops a queue")
         await self._throttle.set(self._service, limits)
 
     @overload

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
+from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.limits import RateLimit, WorkLimits
 from tests.contract.bus import Bus, Recorder
 
@@ -60,3 +61,9 @@ async def test_a_rate_that_is_set_anew_or_narrowed_forgives_nothing(bus: Bus) ->
         assert await bus.redis.get(limiter) == b"3"
         assert 0 < await bus.redis.pttl(limiter) <= 600_000
     await bus.settled("account", completed=3, wait=2)
+
+
+async def test_a_concurrency_of_none_is_refused_where_it_is_set(bus: Bus) -> None:
+    """Node can set it, and it is read; whoever sets it by mistake would find a queue that stands still."""
+    with pytest.raises(ConfigurationError, match="got 0"):
+        await bus.messenger(HippoService.ACCOUNT).set_work_limits(WorkLimits(concurrency=0))
