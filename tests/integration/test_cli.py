@@ -19,7 +19,7 @@ from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.settings import Settings
 from tests.conftest import free_port
-from tests.integration.test_cli_operations import HIDDEN
+from tests.integration.commands import HIDDEN
 
 SECRET = "a-very-secret-password"
 COMMANDS = (

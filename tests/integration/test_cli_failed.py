@@ -20,7 +20,7 @@ from hippo_messenger.catalogue.model import EventData
 from hippo_messenger.retry import RetryPolicy
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
-from tests.integration.test_cli_operations import Operator
+from tests.integration.commands import Operator
 from tests.integration.test_terminal import drawn
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal("12.30"))

@@ -13,7 +13,7 @@ import pytest
 
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus
-from tests.integration.test_cli_operations import Operator, said
+from tests.integration.commands import Operator, said
 from tests.integration.test_terminal import drawn
 
 CLOSING, STYLED, STEERING = "X[/x]", "A[red]B", "C\x1b[2J\x9b2JD"

@@ -10,7 +10,8 @@ import pytest
 from hippo_messenger.backlog import BacklogLimit
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from tests.contract.bus import Bus
-from tests.integration.test_cli_operations import ORDER, Operator
+from tests.integration.commands import Operator
+from tests.integration.test_cli_operations import ORDER
 
 
 @pytest.fixture

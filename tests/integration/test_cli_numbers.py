@@ -13,7 +13,7 @@ from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.queues.dead_letters import Selection
 from hippo_messenger.queues.redrive import RedrivePlan
 from tests.contract.bus import Bus
-from tests.integration.test_cli_operations import Operator
+from tests.integration.commands import Operator
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.contract.bus import Bus
+from tests.integration.commands import HIDDEN, Operator
 from tests.integration.test_cli_failed import ORDER, fail
-from tests.integration.test_cli_operations import HIDDEN, Operator
 
 ORDER_JSON = '{"orderId":"A-1","total":"12.30"}'
 SEND = ("send", "ORDER_SUCCESS", "-", "--from", "order")

@@ -13,7 +13,8 @@ from hippo_messenger.errors import DeadLetter
 from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
-from tests.integration.test_cli_operations import ORDER, Operator
+from tests.integration.commands import Operator
+from tests.integration.test_cli_operations import ORDER
 
 
 @pytest.fixture

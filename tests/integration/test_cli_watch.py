@@ -16,7 +16,7 @@ import pytest
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService
 from hippo_messenger.testing import Proxy
 from tests.contract.bus import Bus
-from tests.integration.test_cli_operations import HIDDEN, Operator, said
+from tests.integration.commands import HIDDEN, Operator, said
 
 CLASH = "clash: shipping is registered in turn by two deployments"
 

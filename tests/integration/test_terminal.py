@@ -18,7 +18,7 @@ from rich.cells import cell_len
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from tests.contract.bus import Bus, Recorder
-from tests.integration.test_cli_operations import HIDDEN
+from tests.integration.commands import HIDDEN
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 ROWS = 60

@@ -18,7 +18,7 @@ from hippo_messenger.settings import Settings
 from hippo_messenger.testing import eventually
 from tests.conftest import StartServer
 from tests.contract.bus import Bus, Recorder
-from tests.integration.test_cli_operations import Operator
+from tests.integration.commands import Operator
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "redis.md"
 RULES = [line.split() for line in re.findall(r"^ACL SETUSER .+$", GUIDE.read_text(), re.MULTILINE)]
