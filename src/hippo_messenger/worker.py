@@ -367,7 +367,7 @@ class HippoWorker:
         for outcome, status in zip(outcomes, statuses, strict=True):
             job = outcome.job
             was_held = self._upkeep.let_go(job)
-            if status == "settled" or (status == "unsure" and was_held):
+            if status == "settled":
                 observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
             elif status == "lost" and was_held:  # else that was told when its renewal found it out
                 observer.lock_lost(job.id, queue=self._queue.name)

@@ -190,6 +190,17 @@ class ModelSystem:
                     found.end(job_id, outcome)
         return ["settled" if mine else "lost" for mine in ours]
 
+    def settle_again(self, queue: str, endings: Sequence[tuple[Held, str]]) -> list[str]:
+        """The same call once more, because its reply was lost: a job that has ended so is settled, others are lost."""
+        found = self.queues[queue]
+        ended = {
+            "completed": found.completed,
+            "failed": found.failed,
+            "later": found.delayed,
+            "retry later": found.delayed,
+        }
+        return ["settled" if held.id in ended.get(outcome, ()) else "lost" for held, outcome in endings]
+
     def route(self, events: Sequence[Held], services: Sequence[str]) -> list[str]:
         broker = self.queues["broker"]
         statuses = []

@@ -45,7 +45,6 @@ class Caller:
         patience: float | None,
         on_departure: Callable[[], None] | None = None,
         on_refusal: Callable[[RedisError], None] | None = None,
-        on_repeat: Callable[[], None] | None = None,
     ) -> list[object]:
         """The reply of one script, without its leading status.
 
@@ -59,7 +58,6 @@ class Caller:
                 then whatever else Redis answers is waited out too. Pauses grow from 50 ms to 0.8 s, with jitter.
             on_departure: Called right before it goes out, at each try. What it raises keeps it in, and ends the call.
             on_refusal: Called with the error of a try, for as long as it is certain that none so far has worked.
-            on_repeat: Called before each try that comes after one that may have worked.
 
         Raises:
             LayoutTooNewError: A newer version of this package keeps the queues; that is never waited out.
@@ -90,8 +88,6 @@ class Caller:
                 self._observer.trouble(error)
                 log.warning("%s: %s; trying again", name, error)
             await asyncio.sleep(pause)
-            if maybe_executed and on_repeat is not None:
-                on_repeat()
 
 
 def _checked(reply: object) -> list[object]:

@@ -160,10 +160,7 @@ class Settled:
     """What became of a batch of outcomes."""
 
     statuses: tuple[str, ...]
-    """For each outcome `settled`, `lost` (the lock is somebody else's) or `gone` (the job is).
-
-    Where a reply was lost and the repeated call found nothing to settle, `unsure`: most likely the first has done it.
-    """
+    """For each outcome `settled`, `lost` (the lock is somebody else's) or `gone` (the job is)."""
     taken: Taken
 
 

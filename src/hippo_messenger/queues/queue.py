@@ -77,14 +77,8 @@ class Queue:
         for (kind, held_by, value, stacktrace, number, keep), run in itertools.groupby(outcomes, key=_ENDING):
             ids = [outcome.job.key for outcome in run]
             arguments += (kind, held_by, _writable(value), stacktrace, number, *_keep(keep), len(ids), *ids)
-        repeats: list[None] = []
-        reply = await self._caller.call(
-            "settle", self._keys.all, arguments, patience=None, on_repeat=lambda: repeats.append(None)
-        )
-        statuses = _texts(reply[1])
-        if repeats and "settled" not in statuses:  # or the call whose reply was lost would have left something to do
-            statuses = ("unsure",) * len(statuses)
-        return Settled(statuses=statuses, taken=_taken(token, reply[0], order))
+        reply = await self._call("settle", self._keys.all, arguments)
+        return Settled(statuses=_texts(reply[1]), taken=_taken(token, reply[0], order))
 
     async def route(
         self,

@@ -11,7 +11,8 @@
           back       to the head of the line; no attempt is counted
   Result  {'ok', what include/take.lua returns, for each job: 'settled', 'lost' or 'gone'} or a refusal (include/queue.lua)
   Atomic  the whole.
-  Repeat  does no harm: a job that the lost call settled is no longer held by its token.
+  Repeat  does no harm: a job that the lost call settled is no longer held by its token. It is 'settled' where it stands
+          among those that end so; one that went back to the line can't be found there, and is 'lost'.
 ]]
 --@include queue
 --@include add
@@ -124,6 +125,14 @@ local function settle(job)
   return run.set ~= nil
 end
 
+-- Whether a job that is no longer held stands where the lost call would have put it.
+local function was_settled(job)
+  local run = job.run
+  local set = run.set or (run.outcome == 'later' or run.outcome == 'retry' and run.number > 0) and 'delayed'
+  return set and rcall('ZSCORE', queue[set], job.id)
+end
+
+local again = ARGV[1] == '1'
 local jobs = read_jobs_to_settle()
 local statuses, ended_last = {}, false
 if #jobs > 0 then trim_events(queue, meta) end
@@ -135,7 +144,7 @@ for at = 1, #jobs do
   if not job.status then
     ended_last = settle(job) or ended_last and job.run.outcome ~= 'later' and job.run.outcome ~= 'retry'
   end
-  statuses[at] = job.status or 'settled'
+  statuses[at] = again and job.status == 'lost' and was_settled(job) and 'settled' or job.status or 'settled'
 end
 add_finished(queue, meta, now)
 trim('completed')
@@ -147,7 +156,7 @@ if meta.returned_some then mark_available(queue, meta) end
 mark_added(queue, meta)
 
 local order = {token = ARGV[3], lock = ARGV[4], count = tonumber(ARGV[5]), max_bytes = tonumber(ARGV[6]),
-  worker = ARGV[7], again = ARGV[1] == '1'}
+  worker = ARGV[7], again = again}
 local taken = take(queue, meta, now, order)
 -- Whoever added a job while global concurrency was reached woke nobody for it, and a take of none doesn't either.
 if was_maxed and not meta.maxed and order.count == 0 and some_wait(queue) then mark_available(queue, meta) end
