@@ -20,7 +20,7 @@ from hippo_messenger.queues.layout import Layout
 from hippo_messenger.queues.overview import Overview, Standing
 from hippo_messenger.settings import Settings
 
-__all__ = ["marked", "print_clashes", "services", "standings"]
+__all__ = ["clash_lines", "marked", "print_clashes", "services", "standings"]
 
 
 def services(
@@ -87,11 +87,15 @@ def marked(entry: Standing) -> str:
     return " ".join([shown(entry.queue), *(f"[{colour}]{mark}[/]" for mark, colour in marks)])
 
 
+def clash_lines(found: Sequence[Standing]) -> list[str]:
+    """Which services are registered in turn by two deployments, in a line each."""
+    return [f"clash: {in_line(str(entry.clash))}" for entry in found if entry.clash is not None]
+
+
 def print_clashes(found: Sequence[Standing]) -> None:
-    """Say in a line each which services are registered in turn by two deployments."""
-    for entry in found:
-        if entry.clash is not None:
-            print(f"clash: {in_line(str(entry.clash))}")
+    """Say which services are registered in turn by two deployments."""
+    for line in clash_lines(found):
+        print(line)
 
 
 def _heard(entry: Standing) -> str:

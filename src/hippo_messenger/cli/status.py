@@ -26,8 +26,7 @@ from hippo_messenger.cli.options import (
     read_settings,
 )
 from hippo_messenger.cli.output import Listing, alarming, complain, console, duration, print_json, run
-from hippo_messenger.cli.services import marked, print_clashes, standings
-from hippo_messenger.cli.shown import in_line
+from hippo_messenger.cli.services import clash_lines, marked, print_clashes, standings
 from hippo_messenger.errors import RedisUnavailableError
 from hippo_messenger.limits import WorkLimits
 from hippo_messenger.queues.layout import BROKER_QUEUE, Layout
@@ -113,10 +112,7 @@ def _shown(*, as_json: bool) -> Iterator[_Show]:
 
         def draw(found: list[Standing] | None, note: str | None) -> None:
             if found is not None:
-                last[:] = [
-                    _listing(found).drawn(),
-                    *(Text(f"clash: {in_line(str(one.clash))}") for one in found if one.clash),
-                ]
+                last[:] = [_listing(found).drawn(), *map(Text, clash_lines(found))]
             live.update(Group(*last, *([] if note is None else [Text(note, style="red")])), refresh=True)
 
         yield draw

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +13,6 @@ from hippo_messenger.queues.overview import Overview
 __all__ = ["claimed"]
 
 _MARK = "a demo's: whatever begins like this may go"
-_GLOB = re.compile(r"([\\*?\[\]])")
 _SHOWN = 3
 _LATELY = 60.0
 """Whoever was heard of within so many seconds may be at work."""
@@ -88,10 +86,9 @@ async def _sweep(connection: Connection, layout: Layout) -> None:
 
 
 async def _keys(connection: Connection, layout: Layout) -> AsyncIterator[list[bytes]]:
-    pattern = _GLOB.sub(r"\\\1", layout.prefix) + ":*"
     cursor = b"0"
     while True:
-        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+        words = ("SCAN", cursor, "MATCH", layout.pattern, "COUNT", 1000)
         reply = await connection.execute(*words, beside=_mark(layout))
         assert isinstance(reply, list)
         cursor, keys = reply
