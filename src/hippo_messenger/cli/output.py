@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hippo_messenger.cli.shown import in_line
 from hippo_messenger.log import log
 
 if sys.platform == "win32":
@@ -99,7 +100,7 @@ def print_json(value: object, *, on_one_line: bool = False) -> None:
 def complain(message: str) -> None:
     """Say in one line on stderr what is wrong, if anybody can be told."""
     with suppress(OSError):
-        print(f"hippo: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"hippo: {in_line(message)}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float | None) -> str:

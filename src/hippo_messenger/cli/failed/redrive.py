@@ -26,6 +26,7 @@ from hippo_messenger.cli.failed.desk import (
 )
 from hippo_messenger.cli.options import CatalogueOption, JsonOption, PrefixOption, RedisOption, finite
 from hippo_messenger.cli.output import complain, print_json, run
+from hippo_messenger.cli.shown import in_line
 from hippo_messenger.errors import ConfigurationError
 from hippo_messenger.queues.dead_letters import Selection
 from hippo_messenger.queues.redrive import RedrivePlan, RedriveProgress
@@ -169,7 +170,7 @@ def _print(queue: str, progress: RedriveProgress, *, is_paused: bool) -> None:
     if progress.state == "done" and elsewhere > 0:
         print(f"  {elsewhere:,} were redriven or discarded by somebody else meanwhile")
     for fault, count in sorted(progress.faults.items(), key=lambda found: -found[1])[:_FAULTS_SHOWN]:
-        print(f"  {count:,} × {fault}")
+        print(f"  {count:,} × {in_line(fault)}")
     if len(progress.faults) > _FAULTS_SHOWN:
         print(f"  and {len(progress.faults) - _FAULTS_SHOWN:,} reasons more")
     if progress.state in ("cancelled", "interrupted"):
