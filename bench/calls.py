@@ -3,7 +3,8 @@
     make bench-calls
     make bench-calls ARGS="--listeners 50 --bytes 65536 --events 100"
 
-A broker, a sender and three workers in one process, on a server of its own, one call at a time. What counts is the time
+A broker, a sender and three workers as in `make bench` in one process, on a server of its own that writes an
+append-only file, one call at a time. What counts is the time
 that Redis' main thread had a processor in each call, so that the figures hold on a busy machine too: SLOWLOG has the
 time that passes.
 """
@@ -24,6 +25,7 @@ import redis.asyncio
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from bench.buses import OURS
 from bench.options import asked, parser
 from bench.server import Server, machine
 from bench.tables import headed
@@ -106,9 +108,11 @@ class Meter:
         return 1000 * (float(info["used_cpu_user_main_thread"]) + float(info["used_cpu_sys_main_thread"]))
 
 
-async def measure(program: str, *, listeners: int, size: int, events: int) -> dict[str, list[float]]:
+async def measure(
+    program: str, *, listeners: int, size: int, events: int, concurrency: int, append_only: bool
+) -> dict[str, list[float]]:
     """Script -> how long each of its calls took, in ms."""
-    async with Server(program, append_only=False) as server, AsyncExitStack() as stack:
+    async with Server(program, append_only=append_only) as server, AsyncExitStack() as stack:
         watcher: Any = redis.asyncio.Redis.from_url(server.url, socket_timeout=60)
         stack.push_async_callback(watcher.aclose)
         messengers = [
@@ -129,7 +133,8 @@ async def measure(program: str, *, listeners: int, size: int, events: int) -> di
         for messenger in messengers[1:]:
             await messenger.register(wait=True)
         for messenger in messengers[1 : WORKERS + 1]:
-            await stack.enter_async_context(HippoWorker(messenger=messenger, processor=process, concurrency=50))
+            worker = HippoWorker(messenger=messenger, processor=process, concurrency=concurrency)
+            await stack.enter_async_context(worker)
         meter = Meter(watcher)
         await meter.calibrate()
         with meter.attached():
@@ -180,6 +185,8 @@ async def main() -> None:
     )
     wanted.add_argument("--bytes", type=int, default=400)
     wanted.add_argument("--events", type=int, default=0)
+    wanted.add_argument("--concurrency", type=int, default=OURS.concurrency, help="of each worker")
+    wanted.add_argument("--persistence", choices=("off", "on"), default="on")
     told = asked(wanted)
     console = headed(machine(told.server))
     cases = (
@@ -198,7 +205,14 @@ async def main() -> None:
     for title in ("calls", "median", "p99", "p99.9", "longest"):
         table.add_column(title, justify="right")
     for listeners, size, events in cases:
-        found = await measure(told.server, listeners=listeners, size=size, events=events)
+        found = await measure(
+            told.server,
+            listeners=listeners,
+            size=size,
+            events=events,
+            concurrency=told.concurrency,
+            append_only=told.persistence == "on",
+        )
         every = [time for times in found.values() for time in times]
         for name, times in [*sorted(found.items()), ("all", every)]:
             figures = (percentile(times, part) for part in (0.5, 0.99, 0.999, 1))

@@ -1,10 +1,13 @@
 """One run of a contestant: its processes are started, an event after the other is sent, and its figures are taken.
 
-A contestant is a program that is one part of a bus, by its arguments: role, url, prefix, concurrency, events, rate,
-services and, for a service, its name. It says what it has to say in lines of JSON: `{"ready": true}`, and when it has
-sent or processed all events, `{"done": …}`, a service with its `latencies`. A sender first reads a line: the data of
-the event, how many tasks send one event after the other (`live`; 0 sends many at once), and which events make their
-processor sleep.
+A contestant is a program that is one part of a bus, by its arguments: role, url, prefix, concurrency, how many events
+each lap has, services and, for a service, its name. It says what it has to say in lines of JSON: `{"ready": true}`, and
+when all events of a lap are sent or acknowledged, `{"done": …}`, a service with its `latencies`. Before each lap a
+sender reads a line: the data of the event, at which rate, how many tasks send one event after the other (`live`; 0
+sends many at once), and which events make their processor sleep.
+
+The first lap warms up, and nothing of it is counted: what is compiled while it runs, Node above all, is slower until
+then.
 """
 
 from __future__ import annotations
@@ -73,6 +76,8 @@ LIVE_TASKS = 50
 SLOW_MS = 1000
 ENVELOPE = 200
 """About so many bytes."""
+WARM_UP = 4000
+"""Events, as many at once; who gets fewer events gets fewer of these too."""
 
 
 class ContestServer(Protocol):
@@ -126,7 +131,11 @@ class Load:
     def line(self) -> bytes:
         """What the sender reads."""
         told = {"live": LIVE_TASKS if self.live else 0, "slowEvery": self.slow_every, "slowMs": SLOW_MS}
-        return json.dumps({"data": event_data(self.size), **told}).encode() + b"\n"
+        return json.dumps({"data": event_data(self.size), "rate": self.rate, **told}).encode() + b"\n"
+
+    def warm_up(self, contestant: Contestant) -> Load:
+        """What goes before it."""
+        return Load(int(WARM_UP * contestant.share), services=self.services)
 
 
 @dataclass(frozen=True)
@@ -168,14 +177,14 @@ async def timed(
     errors: IO[bytes] | None = None,
     onlooker: Onlooker = lambda _: nullcontext(),
 ) -> Figures:
-    """One run, from the first send to the last acknowledgement; `limit` is seconds.
+    """One run, from the first send after the warm-up to the last acknowledgement; `limit` is seconds for each lap.
 
     Raises:
         PartEndedError: A part ended before its time, or the run took too long.
     """
     prefix = Settings().prefix  # the usual one: each run has a server of its own
-    services, events = load.services, load.events
-    numbers = (str(contestant.concurrency), str(events), str(load.rate), ",".join(services))
+    services, events, warm_up = load.services, load.events, load.warm_up(contestant)
+    numbers = (str(contestant.concurrency), f"{warm_up.events},{events}", ",".join(services))
     async with AsyncExitStack() as stack:
         parts: dict[str, Process] = {}
         for role in (*(["router"] if contestant.has_router else []), *services, "sender"):
@@ -187,16 +196,22 @@ async def timed(
             stack.push_async_callback(ended, part)
             parts[role] = part
             await said(part, "ready", limit=60)
-        cpu_before, server_before = all_seconds(parts.values()), await server.cpu()
-        async with onlooker({role: part.pid for role, part in parts.items()}):
-            start = time.monotonic()
+
+        async def run(lap: Load) -> Sequence[Mapping[str, Any]]:
             sender = parts["sender"]
             assert sender.stdin is not None
-            sender.stdin.write(load.line)
+            sender.stdin.write(lap.line)
             await sender.stdin.drain()
             _, *reports = await asyncio.gather(
                 *(said(parts[role], "done", limit=limit) for role in ("sender", *services))
             )
+            return reports
+
+        await run(warm_up)
+        cpu_before, server_before = all_seconds(parts.values()), await server.cpu()
+        async with onlooker({role: part.pid for role, part in parts.items()}):
+            start = time.monotonic()
+            reports = await run(load)
             seconds = time.monotonic() - start
         cpu, server_cpu = all_seconds(parts.values()) - cpu_before, await server.cpu() - server_before
         memory = {role: most_megabytes(part.pid) for role, part in parts.items()}

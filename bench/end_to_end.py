@@ -48,8 +48,10 @@ from bench.tables import as_json, headed, show
 
 SPEED = ("", "events/s", "least–most", "ours ×", "Redis µs", "× floor", "CPU µs", "Redis MB", "MB each")
 LATENCY = ("", "events/s", "p50 ms", "p99 ms", "least–most", "p99.9 ms", "Redis µs", "CPU µs")
+LARGE = 10 * SIZE
+"""Of larger events there are fewer."""
 FEWEST = 2000
-"""Node needs a second or two until its code is compiled; shorter runs would show little else."""
+"""Of the largest and of the slowest contestants; shorter runs would show how they begin and end."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Plan:
         return [(entry, rate) for rate in self.rates for entry in self.entries if not entry.live]
 
     def load(self, entry: Entry, case: Case) -> Load:
-        events = int(self.events * entry.contestant.share * min(1, SIZE / case.size))
+        events = int(self.events * entry.contestant.share * min(1, LARGE / case.size))
         services = ALL_SERVICES[: case.services]
         return Load(max(events, min(self.events, FEWEST)), size=case.size, services=services, live=entry.live)
 

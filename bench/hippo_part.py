@@ -1,4 +1,7 @@
-"""One part of our bus: `sender`, `router` or `service`; see node/part.mjs."""
+"""One part of our bus: `sender`, `router` or `service`; see node/part.mjs.
+
+Its first argument is `stream`, or `quiet` for queues without an events stream.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 import uvloop
 
-from bench.part import Tally, Task, say
+from bench.part import Tally, Task, laps, say
 from hippo_messenger import (
     Catalogue,
     HippoBroker,
@@ -19,15 +22,16 @@ from hippo_messenger import (
     HippoJob,
     HippoMessenger,
     HippoWorker,
+    Observer,
     OrderSuccess,
     Service,
     Settings,
 )
 from hippo_messenger.catalogue.golden_hippo import CATALOGUE
 
-ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
-TOTAL = int(EVENTS)
-SETTINGS = Settings(prefix=PREFIX)
+STREAM, ROLE, URL, PREFIX, CONCURRENCY, EVENTS, SERVICES, *NAME = sys.argv[1:]
+LAPS = laps(EVENTS)
+SETTINGS = Settings(prefix=PREFIX, events_stream=STREAM == "stream")
 
 
 class BenchService(Service):
@@ -59,7 +63,6 @@ async def sender() -> None:
     ) as messenger:
         await messenger.connection.open()
         say({"ready": True})
-        task = await Task.told(events=TOTAL, rate=float(RATE))
 
         async def one(data: dict[str, Any]) -> None:
             await messenger.send(OrderSuccess.model_validate(data))
@@ -67,7 +70,8 @@ async def sender() -> None:
         async def many(data: Sequence[dict[str, Any]]) -> None:
             await messenger.send_many([OrderSuccess.model_validate(each) for each in data])
 
-        await task.deliver(one, many)
+        for events in LAPS:
+            await (await Task.told(events=events)).deliver(one, many)
         await asyncio.Event().wait()  # until its CPU time is read
 
 
@@ -77,15 +81,26 @@ async def router() -> None:
         await asyncio.Event().wait()
 
 
+class Settled(Observer):
+    """Counts what is acknowledged."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def settled(self, event_type: str, *, queue: str, outcome: str) -> None:
+        self._tally.ended()
+
+
 async def service() -> None:
+    tally = Tally(LAPS)
     messenger = HippoMessenger(
         service_name=BenchService(NAME[0]),
         listens_to=[HippoEvent.ORDER_SUCCESS],
         redis_connection=URL,
         settings=SETTINGS,
         catalogue=BENCH_CATALOGUE,
+        observer=Settled(tally),
     )
-    tally = Tally(TOTAL)
     worker = HippoWorker(messenger=messenger, concurrency=int(CONCURRENCY))
 
     @worker.on(OrderSuccess)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Tally", "Task", "say"]
+__all__ = ["Tally", "Task", "laps", "say"]
 
 BULK = 200
 """Events a call, where many are sent at once."""
@@ -20,9 +21,14 @@ def say(what: dict[str, Any]) -> None:
     print(json.dumps(what), flush=True)
 
 
+def laps(told: str) -> tuple[int, ...]:
+    """How many events each lap of a run has, by an argument of its parts."""
+    return tuple(map(int, told.split(",")))
+
+
 @dataclass(frozen=True)
 class Task:
-    """What a sender is told to send, and how."""
+    """What a sender is told to send in one lap, and how."""
 
     events: int
     rate: float
@@ -34,10 +40,10 @@ class Task:
     slow_ms: int
 
     @classmethod
-    async def told(cls, *, events: int, rate: float) -> Task:
-        """By the line that a sender reads once it has said that it is ready."""
+    async def told(cls, *, events: int) -> Task:
+        """By the line that a sender reads before each lap."""
         line = json.loads(await asyncio.to_thread(sys.stdin.readline))
-        return cls(events, rate, line["data"], line["live"], line["slowEvery"], line["slowMs"])
+        return cls(events, line["rate"], line["data"], line["live"], line["slowEvery"], line["slowMs"])
 
     def made(self, number: int) -> dict[str, Any]:
         """The data of the event with this number, sent now."""
@@ -82,20 +88,29 @@ class Task:
         say({"done": self.events})
 
 
-@dataclass
 class Tally:
-    """What a service has processed so far, and how long (ms) each took to come, but for those that slept."""
+    """What a service has done so far, and how long (ms) each event of a lap took to come, but for those that slept."""
 
-    expected: int
-    processed: int = 0
-    latencies: list[float] = field(default_factory=list)
+    def __init__(self, laps: Sequence[int]) -> None:
+        self._ends = list(itertools.accumulate(laps))
+        self._ended = itertools.count(1)
+        self.latencies: list[float] = []
 
     async def process(self, data: dict[str, Any]) -> None:
-        """One event, by what its sender wrote into its data; says so when it was the last."""
+        """One event, by what its sender wrote into its data."""
         if "sleepMs" in data:
             await asyncio.sleep(data["sleepMs"] / 1000)
         else:
-            self.latencies.append(time.time() * 1000 - data["sentAt"])
-        self.processed += 1
-        if self.processed == self.expected:
-            say({"done": self.expected, "latencies": self.latencies})
+            self.came(data["sentAt"])
+
+    def came(self, sent_at: float) -> None:
+        """One event that was sent at this time (ms)."""
+        self.latencies.append(time.time() * 1000 - sent_at)
+
+    def ended(self) -> None:
+        """One event is done with; says so when it was the last of a lap. From any thread."""
+        number = next(self._ended)
+        if self._ends and number == self._ends[0]:
+            latencies, self.latencies = self.latencies, []
+            del self._ends[0]
+            say({"done": number, "latencies": latencies})

@@ -86,9 +86,9 @@ Tracks = Mapping[tuple[str, str], Track]
 """By role and kind."""
 
 
-def stages(tracks: Tracks, service: str) -> Iterator[Sequence[float]]:
-    """How long (s) each stage of each event took."""
-    for arrival in tracks[service, "processor"].stamps:
+def stages(tracks: Tracks, service: str, *, events: int) -> Iterator[Sequence[float]]:
+    """How long (s) each stage of each of the last events took."""
+    for arrival in tracks[service, "processor"].stamps[-events:]:
         try:
             publish = tracks["sender", "publish"].next(arrival.began)
             woken = tracks["router", "wait"].next(publish.began, ended=True).ended
@@ -155,7 +155,7 @@ def part(arguments: Sequence[str]) -> None:
         stamps.append(("processor", data["sentAt"] / 1000, time.time()))
         await process(tally, data)
 
-    role = arguments[-1] if arguments[0] == "service" else arguments[0]
+    role = arguments[-1] if arguments[1] == "service" else arguments[1]
     sys.argv = ["hippo_part", *arguments]
     try:
         with (
@@ -174,11 +174,11 @@ async def main() -> None:
     wanted.add_argument("--rate", type=int, default=100, help="events a second")
     told = asked(wanted)
     console = headed(machine(told.server))
-    bus = Contestant("ours", (sys.executable, "-m", "bench.stages", "part"), 200)
+    bus = Contestant("ours", (sys.executable, "-m", "bench.stages", "part", "stream"), 200)
     with tempfile.TemporaryDirectory(prefix="hippo-bench-") as directory:
         os.environ[STAMPS] = directory
         await timed_afresh(told.server, bus, Load(told.events, rate=told.rate))
-        found = [*stages(read(Path(directory)), ALL_SERVICES[0])]
+        found = [*stages(read(Path(directory)), ALL_SERVICES[0], events=told.events)]
     if not found:
         raise SystemExit("expected events that meet no other, found none; take a lower --rate")
     title = f"{len(found):,} of {told.events:,} events, {told.rate:,} a second"

@@ -19,12 +19,12 @@ import redis.asyncio
 import uvloop
 from bullmq import Queue, Worker
 
-from bench.part import Tally, Task, say
+from bench.part import Tally, Task, laps, say
 from hippo_messenger.catalogue.golden_hippo import OrderSuccess
 
-WIRING, ROLE, URL, PREFIX, CONCURRENCY, EVENTS, RATE, SERVICES, *NAME = sys.argv[1:]
+WIRING, ROLE, URL, PREFIX, CONCURRENCY, EVENTS, SERVICES, *NAME = sys.argv[1:]
 IS_PLAIN = WIRING == "plain"
-TOTAL = int(EVENTS)
+LAPS = laps(EVENTS)
 KEEP = {"removeOnComplete": {"age": 3600, "count": 1000}}
 PATIENCE = 60.0
 """Redis may need longer than the client's five seconds where it gets 13 MB in one piece."""
@@ -47,7 +47,6 @@ def job(data: dict[str, Any]) -> dict[str, Any]:
 async def sender() -> None:
     queue = Queue("broker", options())
     say({"ready": True})
-    task = await Task.told(events=TOTAL, rate=float(RATE))
 
     async def one(data: dict[str, Any]) -> None:
         made = job(data)
@@ -60,7 +59,8 @@ async def sender() -> None:
         for each in data:
             await one(each)
 
-    await task.deliver(one, many)
+    for events in LAPS:
+        await (await Task.told(events=events)).deliver(one, many)
 
 
 async def router() -> None:
@@ -82,13 +82,14 @@ async def router() -> None:
 
 
 async def service() -> None:
-    tally = Tally(TOTAL)
+    tally = Tally(LAPS)
 
     async def process(job: Any, token: str) -> None:
         OrderSuccess.model_validate(job.data["data"])
         await tally.process(job.data["data"])
 
-    Worker(NAME[0], process, {**options(), "concurrency": int(CONCURRENCY)})
+    worker = Worker(NAME[0], process, {**options(), "concurrency": int(CONCURRENCY)})
+    worker.on("completed", lambda job, result: tally.ended())
     say({"ready": True})
 
 

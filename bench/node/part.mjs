@@ -1,4 +1,4 @@
-// One part of a bus of stock BullMQ: `sender`, `router` or `service`. Told by its arguments and one line on stdin.
+// One part of a bus of stock BullMQ: `sender`, `router` or `service`. Told by its arguments and, for each lap, a line on stdin.
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,12 +6,13 @@ import { Queue, Worker } from 'bullmq';
 import IORedis from 'ioredis';
 import { z } from 'zod';
 
-const [, , role, url, prefix, concurrency, events, rate, listeners, name] = process.argv;
+const [, , role, url, prefix, concurrency, events, listeners, name] = process.argv;
 const path = url.startsWith('unix://') ? url.slice('unix://'.length) : url;
 const connect = () => new IORedis(path, { maxRetriesPerRequest: null });
 const services = listeners.split(',');
 const keep = { removeOnComplete: { age: 3600, count: 1000 } };
-const total = Number(events);
+const laps = events.split(',').map(Number);
+const now = () => performance.timeOrigin + performance.now(); // Date.now() knows whole milliseconds only
 
 const Event = z.looseObject({
   id: z.string(),
@@ -26,8 +27,41 @@ const Event = z.looseObject({
 });
 
 const say = (what) => process.stdout.write(JSON.stringify(what) + '\n');
-const told = async () => {
-  for await (const line of createInterface({ input: process.stdin })) return JSON.parse(line);
+const lines = () => createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+const sendLap = async (queue, total, { data: fixed, rate, live, slowEvery, slowMs }) => {
+  const job = (number) => {
+    const id = randomUUID();
+    const slow = slowEvery && number % slowEvery === 0 ? { sleepMs: slowMs } : {};
+    const data = { ...fixed, sentAt: now(), ...slow };
+    const event = { specversion: '1.0', id, source: 'order', type: 'ORDER_SUCCESS', time: new Date().toISOString(), data };
+    return { name: 'ORDER_SUCCESS', data: event, opts: { jobId: id, attempts: 1, ...keep } };
+  };
+  const send = (number) => {
+    const { name, data, opts } = job(number);
+    return queue.add(name, data, opts);
+  };
+  if (rate) {
+    const start = now();
+    const sends = [];
+    for (let number = 0; number < total; number++) {
+      const early = start + (number * 1000) / rate - now();
+      if (early > 0) await sleep(early);
+      sends.push(send(number));
+    }
+    await Promise.all(sends);
+  } else if (live) {
+    const sendInTurn = async (first) => {
+      for (let number = first; number < total; number += live) await send(number);
+    };
+    await Promise.all(Array.from({ length: live }, (_, first) => sendInTurn(first)));
+  } else {
+    for (let first = 0; first < total; first += 200) {
+      const count = Math.min(200, total - first);
+      await queue.addBulk(Array.from({ length: count }, (_, at) => job(first + at)));
+    }
+  }
+  say({ done: total });
 };
 
 const roles = {
@@ -35,39 +69,8 @@ const roles = {
     const queue = new Queue('broker', { connection: connect(), prefix });
     await queue.waitUntilReady();
     say({ ready: true });
-    const { data: fixed, live, slowEvery, slowMs } = await told();
-    const job = (number) => {
-      const id = randomUUID();
-      const slow = slowEvery && number % slowEvery === 0 ? { sleepMs: slowMs } : {};
-      const data = { ...fixed, sentAt: Date.now(), ...slow };
-      const event = { specversion: '1.0', id, source: 'order', type: 'ORDER_SUCCESS', time: new Date().toISOString(), data };
-      return { name: 'ORDER_SUCCESS', data: event, opts: { jobId: id, attempts: 1, ...keep } };
-    };
-    const send = (number) => {
-      const { name, data, opts } = job(number);
-      return queue.add(name, data, opts);
-    };
-    if (Number(rate)) {
-      const start = Date.now();
-      const sends = [];
-      for (let number = 0; number < total; number++) {
-        const early = start + (number * 1000) / rate - Date.now();
-        if (early > 0) await sleep(early);
-        sends.push(send(number));
-      }
-      await Promise.all(sends);
-    } else if (live) {
-      const sendInTurn = async (first) => {
-        for (let number = first; number < total; number += live) await send(number);
-      };
-      await Promise.all(Array.from({ length: live }, (_, first) => sendInTurn(first)));
-    } else {
-      for (let first = 0; first < total; first += 200) {
-        const count = Math.min(200, total - first);
-        await queue.addBulk(Array.from({ length: count }, (_, at) => job(first + at)));
-      }
-    }
-    say({ done: total });
+    const told = lines();
+    for (const total of laps) await sendLap(queue, total, JSON.parse((await told.next()).value));
   },
   async router() {
     const connection = connect();
@@ -85,18 +88,24 @@ const roles = {
     say({ ready: true });
   },
   async service() {
-    const latencies = [];
-    let processed = 0;
+    let latencies = [];
+    let ended = 0;
     const worker = new Worker(
       name,
       async (job) => {
         const event = Event.parse(job.data);
         if (event.data.sleepMs) await sleep(event.data.sleepMs);
-        else latencies.push(Date.now() - event.data.sentAt);
-        if (++processed === total) say({ done: total, latencies });
+        else latencies.push(now() - event.data.sentAt);
       },
       { connection: connect(), prefix, concurrency: Number(concurrency) },
     );
+    worker.on('completed', () => {
+      if (++ended < laps[0]) return;
+      say({ done: ended, latencies });
+      latencies = [];
+      ended = 0;
+      laps.shift();
+    });
     await worker.waitUntilReady();
     say({ ready: true });
   },

@@ -31,7 +31,7 @@ async def sender(part: Part) -> None:
 
 
 async def service(part: Part) -> None:
-    tally = Tally(part.events)
+    tally = Tally(part.laps)
 
     async def process(_: Any, data: dict[str, object]) -> None:
         tally.count(Order.model_validate(data))

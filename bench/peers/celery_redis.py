@@ -42,7 +42,7 @@ async def sender(part: Part) -> None:
 
 
 def service(part: Part) -> None:
-    app, tally = application(part), Tally(part.events)
+    app, tally = application(part), Tally(part.laps)
 
     @app.task(name=TASK)
     def process(data: dict[str, object]) -> None:

@@ -33,7 +33,7 @@ async def sender(part: Part) -> None:
 
 
 def service(part: Part) -> None:
-    broker, tally = RedisBroker(url=part.url), Tally(part.events)
+    broker, tally = RedisBroker(url=part.url), Tally(part.laps)
     dramatiq.set_broker(broker)
 
     @dramatiq.actor(actor_name=ACTOR, queue_name=part.name)

@@ -34,7 +34,7 @@ async def sender(part: Part) -> None:
 
 
 async def service(part: Part) -> None:
-    broker, tally = NatsBroker(part.url, logger=None), Tally(part.events)
+    broker, tally = NatsBroker(part.url, logger=None), Tally(part.laps)
 
     @broker.subscriber(
         SUBJECT,

@@ -30,7 +30,7 @@ async def sender(part: Part) -> None:
 
 async def service(part: Part) -> None:
     channel = Channel(prefetch_count=part.concurrency)
-    broker, tally = RabbitBroker(part.url, logger=None, default_channel=channel), Tally(part.events)
+    broker, tally = RabbitBroker(part.url, logger=None, default_channel=channel), Tally(part.laps)
     queue = RabbitQueue(part.name, durable=True)
 
     @broker.subscriber(queue, EXCHANGE, ack_policy=AckPolicy.NACK_ON_ERROR)

@@ -33,7 +33,7 @@ async def sender(part: Part) -> None:
 
 
 async def service(part: Part) -> None:
-    broker, tally = RedisBroker(part.url, logger=None), Tally(part.events)
+    broker, tally = RedisBroker(part.url, logger=None), Tally(part.laps)
     group = StreamSub(STREAM, group=part.name, consumer="worker", max_records=part.concurrency)
 
     @broker.subscriber(stream=group, max_workers=part.concurrency, ack_policy=AckPolicy.NACK_ON_ERROR)

@@ -34,7 +34,7 @@ async def sender(part: Part) -> None:
 
 
 async def service(part: Part) -> None:
-    queue, tally = Worker(part.url, queue_name=part.name, concurrency=part.concurrency), Tally(part.events)
+    queue, tally = Worker(part.url, queue_name=part.name, concurrency=part.concurrency), Tally(part.laps)
 
     @queue.task(name=TASK, ttl=0, silent=True)
     async def process(data: dict[str, object]) -> None:

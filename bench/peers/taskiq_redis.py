@@ -33,7 +33,7 @@ async def sender(part: Part) -> None:
 
 
 async def service(part: Part) -> None:
-    broker, tally = RedisStreamBroker(part.url, queue_name="orders", consumer_group_name=part.name), Tally(part.events)
+    broker, tally = RedisStreamBroker(part.url, queue_name="orders", consumer_group_name=part.name), Tally(part.laps)
 
     @broker.task(task_name=TASK)
     async def process(order: Order) -> None:

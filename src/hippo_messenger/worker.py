@@ -39,6 +39,8 @@ _PRECEDENCE = 0.1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 _CANCEL_TIME = 1.0
 """How long (s) a processor that was cancelled may take to notice."""
+_MOST_SETTLED = 100
+"""By one call, however many are processed at a time: it holds Redis up for 15 to 20 µs for each."""
 _HAND_BACK_TIME = 5.0
 """How long (s) a worker that stops tries to put jobs back; after that they are recovered as stalled."""
 
@@ -322,7 +324,7 @@ class HippoWorker:
         settings = self._settings
         left = max(settings.worker_bytes - self._runners.bytes, 1)
         order = Order(room, lock=settings.worker_lock, max_bytes=min(left, TAKE_BYTES))
-        outcomes, self._finished = self._finished, []
+        outcomes, self._finished = self._finished[:_MOST_SETTLED], self._finished[_MOST_SETTLED:]
         statuses: Sequence[str] = ()
         if outcomes:
             try:
@@ -424,10 +426,10 @@ class HippoWorker:
                 await self._changed.wait()
                 self._changed.clear()
         self._finished, self._returned = self._returned[::-1], []  # the newest first
-        if self._finished:
-            await self._within_hand_back_time(self._exchange(0))
-        elif listener is not None:
+        if not self._finished and listener is not None:
             await self._within_hand_back_time(self._queue.wake())
+        while self._finished:
+            await self._within_hand_back_time(self._exchange(0))
 
     async def _within_hand_back_time(self, call: Coroutine[object, object, object]) -> None:
         try:
