@@ -9,6 +9,7 @@ from hippo_messenger import (
     EmbeddedServer,
     EventData,
     EventError,
+    EventIdInUseError,
     EventTooLargeError,
     EventValidationError,
     HippoEvent,
@@ -26,7 +27,7 @@ async def sent(messenger: HippoMessenger, event: EventData, *, event_id: str) ->
     """Whether Redis has the event now; where not, keep it and call this again with the same id."""
     try:
         await messenger.send(event, event_id=event_id)
-    except EventError:  # the event is wrong: no repetition will mend it
+    except (EventError, EventIdInUseError):  # the event or its id is wrong: no repetition will mend it
         raise
     except SendError as error:  # not sent, or possibly sent: the same id makes it safe to send again
         print(f"{type(error).__name__} for {event_id}")

@@ -18,6 +18,7 @@ HippoError
 ├── SendError
 │   ├── NotSentError                             Redis does not have the event
 │   │   └── ServiceFullError                     a service that listens to it has as many jobs as it takes
+│   ├── EventIdInUseError                        another event has the id, or the broker has failed this one
 │   └── PossiblySentError                        Redis may have the event; sending the same id again is safe
 ├── RedisError                                   every failure of Redis and of the way to it
 │   ├── RedisUnavailableError                    no connection, or it broke
@@ -58,6 +59,7 @@ __all__ = [
     "Discard",
     "EmbeddedServerError",
     "EventError",
+    "EventIdInUseError",
     "EventTooLargeError",
     "EventValidationError",
     "FieldError",
@@ -219,12 +221,12 @@ class RegistrationTimeoutError(RegistrationError, TimeoutError):
 
 
 class SendError(HippoError):
-    """Events could not be sent for a reason outside of them; the cause is chained."""
+    """Events could not be sent for a reason outside of their data; the cause is chained."""
 
     def __init__(self, message: str, *, event_ids: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.event_ids = tuple(event_ids)
-        """The events it is about: send them again under these ids."""
+        """The events it is about; under these ids they can be sent again where that helps."""
 
 
 class NotSentError(SendError):
@@ -233,6 +235,10 @@ class NotSentError(SendError):
 
 class ServiceFullError(NotSentError):
     """A service that listens to the event has as many waiting jobs as it takes, and refuses more: send it later."""
+
+
+class EventIdInUseError(SendError):
+    """Another event stands under the id, or this one that the broker has failed: sending it again changes nothing."""
 
 
 class PossiblySentError(SendError):

@@ -259,9 +259,12 @@ class HippoMessenger:
             EventTooLargeError: It is larger than `max_event_bytes`.
             InvalidEventIdError: The id can't be used.
             UnknownEventTypeError: The type is not in the catalogue.
+            ConfigurationError: The delay, priority or expiry is none, or `data` and `event_type` don't go together.
+            EventIdInUseError: Another event has the id, or the broker has failed this one: to repeat it is of no use.
             ServiceFullError: A service that listens to it has as many jobs as it takes; nothing is sent.
             NotSentError: Redis does not have it.
             PossiblySentError: Redis may have it; send it again with the same `event_id`.
+            MessengerClosedError: This messenger was closed.
         """
         try:
             publication = self._writer.write(

@@ -12,6 +12,9 @@ from hippo_messenger.supervision import Supervision
 
 __all__ = ["Presence"]
 
+_RAREST = 16
+"""Looks."""
+
 
 class Presence:
     """One instance of a service, from its first registration until it is stopped."""
@@ -34,9 +37,11 @@ class Presence:
         self._supervision = supervision
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._was_known = False
 
     def start(self) -> None:
-        """Begin, unless it has begun already, or was closed."""
+        """Begin, unless it has begun already, or was closed. What was unregistered before counts no more."""
+        self._was_known = False
         if not self._is_closed and (self._task is None or self._task.done()):
             self._task = self._supervision.start("presence", self._keep_on)
 
@@ -54,20 +59,25 @@ class Presence:
 
     async def _keep_on(self) -> None:
         """Until it is stopped, or the service was unregistered: then nothing is said until it registers anew."""
-        registered_just_now, was_known = True, False
+        lost = -1  # looks in a row that found nothing, after the one that follows the registration at once
         while True:
             try:
                 known = await self._registry.note_presence(self._service, self._instance, patience=None)
-                if known == "unregistered" and was_known:
+                if known == "unregistered" and self._was_known:
                     log.warning("%s was unregistered: no new events until it calls register() again", self._service)
                     return
-                if known == "lost" and not registered_just_now:
+                lost = lost + 1 if known == "lost" else 0
+                if _is_due(lost):
                     log.warning("the registry has lost %s; registering again", self._service)
                     await self._register_again()
-                was_known = was_known or known == "known"
+                self._was_known = self._was_known or known == "known"
             except LayoutTooNewError:
                 raise
             except (RedisError, SendError) as error:
                 log.warning("%s could not say that it is there: %s; trying again", self._service, error)
             await asyncio.sleep(self._interval)
-            registered_just_now = False
+
+
+def _is_due(lost: int) -> bool:
+    """Whether to register again: at once, then more and more rarely, since a broker may have refused it."""
+    return lost > 0 and (lost & (lost - 1) == 0 or lost % _RAREST == 0)

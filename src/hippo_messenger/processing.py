@@ -272,8 +272,8 @@ class Processing:
 
     def _postponed(self, job: QueuedJob, error: _NoProcessor) -> Outcome:
         """Somebody newer may know the type: wait for them, but not for ever."""
-        # By how often it was tried: a clock may jump, and a job may have waited long before anybody looked at it.
-        waited = (job.attempts_started - 1) * self._settings.unknown_type_delay
+        # By how often it was put back: a clock may jump, and a job may have waited long before anybody looked at it.
+        waited = max(job.attempts_started - 1 - job.attempts_made, 0) * self._settings.unknown_type_delay
         if waited >= self._settings.unknown_type_patience:
             return self._dead(job, error)
         log.warning("%s: job %s is put back: %s", self._queue.name, job.id, error)
@@ -400,11 +400,15 @@ def _time(job: QueuedJob) -> datetime:
 def _reason(error: BaseException) -> str:
     if isinstance(error, _Unfit | _NoProcessor | DeadLetter):
         return str(error)[:_REASON_LENGTH]
+    try:
+        said = str(error)
+    except Exception as fault:  # the attempt has failed all the same
+        said = f"what it says can't be read ({type(fault).__name__})"
     if isinstance(error, SystemExit):
-        return f"SystemExit: {error} (a processor can't end its worker: raise DeadLetter, or another error)"[
+        return f"SystemExit: {said} (a processor can't end its worker: raise DeadLetter, or another error)"[
             :_REASON_LENGTH
         ]
-    return f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
+    return f"{type(error).__name__}: {said}"[:_REASON_LENGTH]
 
 
 def _traces(job: QueuedJob, error: BaseException) -> str:

@@ -147,7 +147,8 @@ class HippoWorker:
         With `enable_workers=False` it is ready as long as it runs, though it takes none.
         """
         messenger = self._messenger
-        stopped = self._supervision.why_idle(started=self._started, stopping=self._stopping)
+        is_started = self._started and (bool(self._tasks) or not messenger.enable_workers)
+        stopped = self._supervision.why_idle(started=is_started, stopping=self._stopping)
         has_all_it_may = not messenger.enable_workers or (self._room() <= 0 and not self._finished)
         return self._pulse.health(stopped=stopped, redis_ok=messenger.connection.answers, excused=has_all_it_may)
 
@@ -160,8 +161,14 @@ class HippoWorker:
                 no limit.
 
         Raises:
-            ConfigurationError: An event has a processor already, or is not in the catalogue; or the limit is no time.
+            ConfigurationError: What is given is no event; one has a processor already, or is not in the catalogue; or
+                the limit is no time.
         """
+        for model in models:
+            if not (isinstance(model, type) and issubclass(model, EventData)):
+                raise ConfigurationError(f"expected event-data models, as in @worker.on(OrderSuccess), got {model!r}")
+        if not models:
+            raise ConfigurationError("expected an event-data model, as in @worker.on(OrderSuccess), got none")
 
         def register(processor: Processor[Data]) -> Processor[Data]:
             for model in models:
@@ -186,11 +193,13 @@ class HippoWorker:
             log.info("worker of %s: enable_workers is False, so no job is taken", service)
             return
         self._processing.check()
+        self._started = True
         try:
             await self._messenger.connection.open()
             await self._queue.show_up()
             self._check_not_stopped()
         except BaseException:
+            self._started = False
             await self._queue.leave()
             self._check_not_stopped()  # what the stop has closed has raised an error of its own
             raise
@@ -203,7 +212,6 @@ class HippoWorker:
             supervision.watch(lambda: self.health, every=self._settings.block_timeout / 4),
         ]
         self._watchdog.start()
-        self._started = True
         log.info("worker of %s: up to %d jobs at a time", service, self._concurrency)
 
     async def run(self) -> None:

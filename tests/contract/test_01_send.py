@@ -122,6 +122,19 @@ async def test_what_was_told_not_sent_does_not_go_out_afterwards(bus: Bus) -> No
     assert waiting == [fourth, second, first]
 
 
+async def test_many_sends_without_redis_say_so_after_the_time_of_one_batch(bus: Bus, unused_port: int) -> None:
+    """Guards against a time limit for each of many batches that all wait for the same Redis: 200 times as long."""
+    settings = bus.settings.model_copy(update={"call_timeout": 0.5, "send_batch": 2})
+    sender = bus.messenger(HippoService.ORDER, url=f"redis://127.0.0.1:{unused_port}", settings=settings)
+    ids = [f"an-id-of-the-caller-{number}" for number in range(400)]
+
+    async with asyncio.timeout(50):
+        with pytest.raises(NotSentError) as caught:
+            await sender.send_many([order(number) for number in range(400)], event_ids=ids)
+
+    assert caught.value.event_ids == tuple(ids)
+
+
 async def test_a_cancelled_send_many_leaves_no_error_that_nobody_hears(bus: Bus) -> None:
     sender = bus.messenger(HippoService.ORDER, settings=bus.settings.model_copy(update={"call_timeout": 0.5}))
     await sender.send(order(1))

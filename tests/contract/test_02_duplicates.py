@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
-from hippo_messenger.errors import NotSentError
+from hippo_messenger.errors import EventIdInUseError
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
 
@@ -77,7 +78,7 @@ async def test_an_id_that_another_service_uses_is_refused_or_parked_never_swallo
     await bus.messenger(HippoService.ORDER).send(ORDER, event_id=EVENT_ID)
     await bus.settled("broker", completed=2)
 
-    with pytest.raises(NotSentError, match="another service"):
+    with pytest.raises(EventIdInUseError, match="another service"):
         await bus.messenger(HippoService.BILLING).send(ORDER, event_id=EVENT_ID)
 
     await bus.redis.delete(bus.queue("broker").job(EVENT_ID))  # as its retention would
@@ -90,6 +91,18 @@ async def test_an_id_that_another_service_uses_is_refused_or_parked_never_swallo
 
     await eventually(parked)
     assert (await bus.job("shipping", EVENT_ID))["data"]["source"] == "order"
+
+
+async def test_an_event_that_the_broker_has_failed_is_not_told_as_not_sent(bus: Bus) -> None:
+    """It stands in Redis, and may be redriven: whoever then sent it under another id sent it twice."""
+    stray = {"specversion": "1.0", "id": EVENT_ID, "source": "order", "type": "ORDER_SUCCESS", "data": {}}
+    words = {"name": "ORDER_SUCCESS", "data": json.dumps(stray), "opts": "{}", "timestamp": "1", "failedReason": "x"}
+    await bus.redis.hset(bus.queue("broker").job(EVENT_ID), mapping=words)
+    await bus.redis.zadd(bus.queue("broker").base + "failed", {EVENT_ID: 1})
+
+    with pytest.raises(EventIdInUseError, match="stands among the failed jobs of the broker") as caught:
+        await bus.messenger(HippoService.ORDER).send(ORDER, event_id=EVENT_ID)
+    assert caught.value.event_ids == (EVENT_ID,)
 
 
 async def test_the_direct_copy_of_notify_self_is_checked_against_the_window_too(bus: Bus) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
-from hippo_messenger.errors import NotSentError
+from hippo_messenger.errors import EventIdInUseError, NotSentError
 from tests.contract.bus import Bus, Recorder
 
 ORDER = OrderSuccess(order_id="A-1", total=Decimal(1))
@@ -61,7 +61,7 @@ async def test_an_event_whose_direct_copy_has_no_place_is_refused(bus: Bus) -> N
     await bus.settled("broker")
     await bus.redis.set(bus.queue("account").job("an-id-that-is-a-text"), "x")
 
-    with pytest.raises(NotSentError, match="another service has sent an event with the id an-id-that-both-use"):
+    with pytest.raises(EventIdInUseError, match="another service has sent an event with the id an-id-that-both-use"):
         await account.send(ORDER, event_id="an-id-that-both-use", notify_self=True)
     with pytest.raises(NotSentError, match="an-id-that-is-a-text holds a string, expected a hash"):
         await account.send(ORDER, event_id="an-id-that-is-a-text", notify_self=True)

@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData
-from hippo_messenger.errors import MessengerClosedError
+from hippo_messenger.errors import ConfigurationError, MessengerClosedError
 from hippo_messenger.job import HippoJob
 from hippo_messenger.observer import Observer
 from hippo_messenger.testing import Proxy, eventually
@@ -297,6 +298,25 @@ async def test_a_stop_that_is_cancelled_half_way_is_completed_by_the_next(bus: B
 
     assert loops() == []
     assert await bus.counts("account") in ({"wait": 1}, {"completed": 1})
+
+
+async def test_a_worker_starts_once(bus: Bus) -> None:
+    """Guards against two starts at a time, which left loops behind that no stop ended."""
+    worker = HippoWorker(messenger=bus.messenger(HippoService.ACCOUNT), processor=Recorder())
+
+    starts = await asyncio.gather(worker.start(), worker.start(), return_exceptions=True)
+
+    assert [type(start) for start in starts] == [type(None), MessengerClosedError]
+    await worker.stop()
+    assert loops() == []
+
+
+@pytest.mark.parametrize("models", [(), (Recorder(),), (dict,)])
+async def test_a_processor_of_no_event_is_refused(bus: Bus, models: tuple[Any, ...]) -> None:
+    """Guards against `@worker.on` without its parentheses, which registered nothing and said nothing."""
+    worker = HippoWorker(messenger=bus.messenger(HippoService.ACCOUNT))
+    with pytest.raises(ConfigurationError, match=r"@worker.on\(OrderSuccess\)"):
+        worker.on(*models)
 
 
 async def test_who_is_stopped_while_it_connects_does_not_start(bus: Bus, proxy: Proxy) -> None:

@@ -118,6 +118,24 @@ async def test_after_a_bounded_time_it_is_a_dead_letter(bus: Bus) -> None:
     assert "no processor for ORDER_SUCCESS" in (await bus.job("account", event_id))["failedReason"]
 
 
+async def test_attempts_that_failed_are_no_time_that_it_has_waited(bus: Bus) -> None:
+    """Guards against a retried job that an older worker made a dead letter at its first look."""
+    settings = bus.settings.model_copy(update={"unknown_type_patience": 3600, "unknown_type_delay": 600})
+    account = bus.queue("account")
+    messenger = bus.messenger(HippoService.ACCOUNT, settings=settings)
+    event_id = await messenger.send(ORDER, notify_self=True)
+    await bus.redis.hset(account.job(event_id), mapping={"atm": 7, "ats": 7})
+    worker = HippoWorker(messenger=messenger)
+
+    @worker.on(golden_hippo.ConfigChange)
+    async def config(job: HippoJob[golden_hippo.ConfigChange]) -> None:
+        raise AssertionError(job)
+
+    bus.stack.push_async_callback(worker.stop)
+    await worker.start()
+    await bus.settled("account", delayed=1)
+
+
 async def test_an_event_that_nobody_listens_to_completes_with_an_empty_delivery_list(bus: Bus) -> None:
     await bus.broker()
     await bus.listener(HippoService.ACCOUNT, HippoEvent.CONFIG_CHANGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import bullmq
@@ -203,3 +204,32 @@ async def test_a_messenger_elsewhere_takes_note_and_does_not_register_it_again(
     assert await bus.redis.exists(bus.layout.presence("shipping")) == 0
     await shipping.register(wait=True)
     assert await bus.redis.hkeys(bus.layout.unregistered) == []
+
+
+async def test_presence_goes_on_after_a_registration_that_no_broker_has_taken_yet(bus: Bus) -> None:
+    """Guards against presence that ends: registered after all, the service was never heard of again."""
+    broker = await bus.broker()
+    shipping = await bus.listener(HippoService.SHIPPING, HippoEvent.ORDER_SUCCESS)
+    await eventually(partial(has_presence, bus, "shipping"))
+    await broker.stop()
+    elsewhere = bus.messenger(HippoService.SHIPPING)
+    await elsewhere.unregister()
+    await shipping.register()  # nobody takes it yet
+    looks = await scripts_run(bus)
+
+    async def has_looked() -> None:
+        assert await scripts_run(bus) >= looks + 2
+
+    await eventually(has_looked)
+    await bus.broker()
+    await eventually(partial(has_presence, bus, "shipping"))
+
+
+async def has_presence(bus: Bus, service: str) -> None:
+    assert await bus.redis.exists(bus.layout.presence(service))
+
+
+async def scripts_run(bus: Bus) -> int:
+    """How often any script was called on this server."""
+    stats = await bus.redis.info("commandstats")
+    return int(stats["cmdstat_evalsha"]["calls"])

@@ -238,6 +238,15 @@ async def test_a_send_without_redis_says_not_sent_in_time(unused_port: int) -> N
     assert isinstance(caught.value.__cause__, RedisUnavailableError)
 
 
+async def test_settings_that_fit_no_connection_say_not_sent() -> None:
+    """Guards against what has never left the process and is told as possibly sent."""
+    odd = redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(port=1, ssl_cert_reqs="none"))
+    async with HippoMessenger(service_name=HippoService.ORDER, redis_connection=odd) as messenger:
+        with pytest.raises(NotSentError, match="TypeError") as caught:
+            await messenger.send(ORDER)
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
 # --- when the way breaks ---
 
 

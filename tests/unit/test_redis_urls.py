@@ -51,6 +51,21 @@ def test_digits_of_a_password_are_not_taken_for_a_port(url: str, character: str)
         Connection.of(url.format(f"user:4711{character}rest"), settings=Settings())
 
 
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("redis://host?ssl_ca_certs=/x", "rediss://"),
+        ("unix:///x.sock?ssl_ca_certs=/x", "rediss://"),
+        ("rediss+sentinel://host/primary?ssl_ca_certs=/x", "sentinel_username"),
+        ("rediss+cluster://host?ssl_ca_certs=/x", "give a client"),
+    ],
+)
+def test_parameters_without_effect_are_refused(url: str, hint: str) -> None:
+    """Guards against a certificate authority that was asked for and is not used."""
+    with pytest.raises(ConfigurationError, match=hint):
+        Connection.of(url, settings=Settings())
+
+
 @pytest.mark.parametrize("text", ["default:Zk3secret@host", ":Zk3secret@host", "user:Zk3://secret@host"])
 def test_what_stands_before_a_colon_is_not_shown_where_it_is_no_scheme(text: str) -> None:
     with pytest.raises(ConfigurationError, match="something without a scheme") as caught:

@@ -102,7 +102,8 @@ def _ways_to_another(place: _Place) -> list[tuple[str, str]]:
     return [
         ("Python", "HippoMessenger(..., redis_connection=URL), with the URL that you gave"),
         ("Shell", f"export HIPPO_REDIS_URL=URL{_prefix_variable(place)}"),
-        ("Node", f"new Queue('broker', {{ connection: new IORedis(URL), prefix: '{place.prefix}' }})"),
+        ("Node", "new IORedis(URL, { maxRetriesPerRequest: null })"),
+        ("", f"new Queue('broker', {{ connection, prefix: '{place.prefix}' }})"),
         ("Look", f"hippo services --redis URL{_prefix_option(place)}"),
     ]
 

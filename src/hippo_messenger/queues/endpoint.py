@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -41,6 +41,7 @@ _SCHEMES: Mapping[str, type[AbstractConnection]] = {
 }
 _COPIED = frozenset({"host", "port", "path", "db", "username", "password", "credential_provider"})
 """What is taken over of a caller's client, beside all that begins with `ssl`; the rest is our own."""
+_SENTINELS_OWN = ("sentinel_username", "sentinel_password")
 _CLIENT_CONNECTIONS = 4
 _CONNECT_TIME = 3.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 11_000}
@@ -200,15 +201,26 @@ def _read(url: str) -> Endpoint:
     if parts.scheme in _SCHEMES:
         if parts.scheme != "unix":
             _database(parts.path)
+        if parts.scheme != "rediss":
+            _check_parameters(parts, lambda name: not name.startswith("ssl"), "those of TLS go with rediss://")
         return ServerEndpoint(_SCHEMES[parts.scheme], _copied(dict(parse_url(url))))
     if parts.scheme in ("redis+sentinel", "rediss+sentinel"):
+        _check_parameters(parts, _SENTINELS_OWN.__contains__, f"known here: {', '.join(_SENTINELS_OWN)}")
         return _sentinel(parts)
     if parts.scheme in ("redis+cluster", "rediss+cluster"):
         if _database(parts.path):
             raise _UnreadableError("a cluster has no other database than 0")
+        _check_parameters(parts, lambda _: False, "a cluster takes none; give a client where it needs more")
         options = _login(parts) | ({"ssl": True} if parts.scheme.startswith("rediss") else {})
         return ClusterEndpoint(_hosts(parts, port=6379), options)
     raise _UnreadableError
+
+
+def _check_parameters(parts: SplitResult, is_known: Callable[[str], bool], hint: str) -> None:
+    """Refuse what would have no effect: a certificate authority that is not used, say."""
+    unknown = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if not is_known(name)]
+    if unknown:
+        raise _UnreadableError(f"a parameter has no meaning here; {hint}")
 
 
 def _check_whole(parts: SplitResult) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from hippo_messenger.errors import (
+    EventIdInUseError,
     MessengerClosedError,
     NotSentError,
     PossiblySentError,
@@ -19,7 +20,7 @@ from hippo_messenger.errors import (
     ServiceFullError,
 )
 from hippo_messenger.log import log
-from hippo_messenger.queues.call import Argument, Caller
+from hippo_messenger.queues.call import PASSING, Argument, Caller
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.settings import Settings
 
@@ -163,22 +164,31 @@ class Publisher:
 
     async def _flush(self) -> None:
         while batch := self._next_batch():
+            behind = len(self._line)
             try:
                 await self._publish(batch)
             except _Withdrawn:
                 self._line.extendleft(reversed(batch))  # without those whose senders were told that they aren't sent
             except RedisError as error:
-                for pending in batch:
-                    _fail(pending, _send_error(pending.publication, error))
+                self._refuse(batch, behind, error)
             except MessengerClosedError as error:  # the connection was, since nobody waits for the end of this
                 for pending in batch:
                     _fail(pending, _cut_off(pending, error))
-            except BaseException as error:  # a fault of ours, or the loop's end: nobody may wait for ever
+            except BaseException as error:  # a fault, or the loop's end: nobody may wait for ever
                 for pending in batch:
-                    _fail(pending, PossiblySentError(repr(error), event_ids=(pending.publication.event_id,)))
+                    _fail(pending, _failed(pending, error))
                 if not isinstance(error, Exception):
                     raise
-                log.exception("a fault of the publisher itself; it goes on with the next batch")
+                log.exception("events could not be sent; the publisher goes on with the next batch")
+
+    def _refuse(self, batch: Iterable[_Pending], behind: int, cause: RedisError) -> None:
+        """Fail a batch and, after an outage, so many behind it: they have stood there while it was tried in vain."""
+        for pending in batch:
+            _fail(pending, _send_error(pending.publication, cause))
+        for pending in [self._line.popleft() for _ in range(behind if isinstance(cause, PASSING) else 0)]:
+            error = NotSentError(f"not sent: {cause}", event_ids=(pending.publication.event_id,))
+            error.__cause__ = cause
+            _fail(pending, error)
 
     def _next_batch(self) -> list[_Pending]:
         batch: list[_Pending] = []
@@ -256,13 +266,13 @@ def _refused(publication: Publication, status: str) -> SendError:
             event_ids=ids,
         )
     if status == "failed":
-        return NotSentError(
+        return EventIdInUseError(
             f"an event with the id {publication.event_id} stands among the failed jobs of the broker; "
-            "redrive or discard that one, or send under another id",
+            "redrive or discard that one",
             event_ids=ids,
         )
     if status == "taken":
-        return NotSentError(
+        return EventIdInUseError(
             f"another service has sent an event with the id {publication.event_id}; send under an id of your own",
             event_ids=ids,
         )
@@ -284,6 +294,19 @@ def _send_error(publication: Publication, cause: RedisError) -> SendError:
         error = PossiblySentError(f"possibly sent ({cause}); send it again with the same event_id", event_ids=ids)
     else:
         error = NotSentError(f"not sent: {cause}", event_ids=ids)
+    error.__cause__ = cause
+    return error
+
+
+def _failed(pending: _Pending, cause: BaseException) -> SendError:
+    """Of what nobody has foreseen, such as a connection whose settings can't be used."""
+    ids = (pending.publication.event_id,)
+    said = f"{type(cause).__name__}: {cause}"
+    error: SendError
+    if pending.is_out:
+        error = PossiblySentError(f"possibly sent ({said}); send it again with the same event_id", event_ids=ids)
+    else:
+        error = NotSentError(f"not sent: {said}", event_ids=ids)
     error.__cause__ = cause
     return error
 
@@ -316,14 +339,15 @@ def _timed_out(pending: _Pending, limit: float) -> SendError:
 
 def _summed_up(failed: dict[str, SendError], *, of: int) -> SendError:
     first = next(iter(failed.values()))
-    possibly = any(isinstance(error, PossiblySentError) for error in failed.values())
-    kind = PossiblySentError if possibly else _common_kind(failed.values())
+    kind = _common_kind(failed.values())
     error = kind(f"{len(failed)} of {of} events: {first}", event_ids=failed)
     error.__cause__ = first
     return error
 
 
 def _common_kind(errors: Iterable[SendError]) -> type[SendError]:
-    """What all of them are, where that says more than that they were not sent."""
+    """What can be said of all of them."""
     kinds = {type(error) for error in errors}
-    return kinds.pop() if len(kinds) == 1 else NotSentError
+    if len(kinds) == 1:
+        return kinds.pop()
+    return PossiblySentError if PossiblySentError in kinds else NotSentError

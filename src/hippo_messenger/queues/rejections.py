@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from uuid import uuid4
 
 from pydantic_core import to_json
 
+from hippo_messenger.errors import RedisTimeoutError
 from hippo_messenger.queues.call import Caller
 from hippo_messenger.queues.layout import Layout
 from hippo_messenger.settings import Settings
@@ -45,7 +47,11 @@ class Rejections:
                 _shortened(text, self._settings.rejected_bytes),
                 reason[:_REASON_LENGTH].encode(errors="backslashreplace"),
             )
-            await self._caller.call("reject", keys, arguments, patience=_PATIENCE)
+            try:
+                async with asyncio.timeout(_PATIENCE):  # a single try may take longer than its patience
+                    await self._caller.call("reject", keys, arguments, patience=_PATIENCE)
+            except TimeoutError:
+                raise RedisTimeoutError(f"Redis gave no answer within {_PATIENCE:g} s") from None
 
 
 def _as_json(record: Mapping[str, object]) -> bytes:
