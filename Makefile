@@ -65,8 +65,8 @@ chaos: $(TOOLS) node-packages ## a running system is broken in every way, and ev
 bench: $(TOOLS) $(BENCH_PACKAGES) ## the speed beside stock BullMQ
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end $(ARGS)
 
-# What CI runs: whether the lead over stock BullMQ is still there, not how large it is. So short a run measured LIGHT; 1.6 is
-# a third less than 2.4.
+# What CI runs: whether the lead over stock BullMQ is still there, not how large it is. A run measured 2.4; 1.6 is a third
+# less.
 bench-light: $(TOOLS) $(BENCH_PACKAGES) ## ours and Node in a minute; fails where ours is not well ahead
 	@$(WITH_NODE) $(BIN)/python -m bench.end_to_end --events 5000 --latency-seconds 0 --persistence off \
 		--only ours,node-50,node-200 --fail-below 1.6 $(ARGS)

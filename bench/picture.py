@@ -90,7 +90,7 @@ def bars(results: Sequence[dict[str, Any]], services: int) -> list[Bar]:
     """Those with so many services, the fastest first; of `make bench` the main rows alone."""
     found = [
         Bar(
-            name=OURS if one["ours"] else one["name"],
+            name=OURS if one["name"] == "ours" else one["name"],
             is_ours=one["ours"],
             rate=one["rate"],
             least=one["least"],
