@@ -176,7 +176,7 @@ class Publisher:
                     _fail(pending, _cut_off(pending, error))
             except BaseException as error:  # a fault, or the loop's end: nobody may wait for ever
                 for pending in batch:
-                    _fail(pending, _failed(pending, error))
+                    _fail(pending, _unforeseen(pending, error))
                 if not isinstance(error, Exception):
                     raise
                 log.exception("events could not be sent; the publisher goes on with the next batch")
@@ -298,8 +298,8 @@ def _send_error(publication: Publication, cause: RedisError) -> SendError:
     return error
 
 
-def _failed(pending: _Pending, cause: BaseException) -> SendError:
-    """Of what nobody has foreseen, such as a connection whose settings can't be used."""
+def _unforeseen(pending: _Pending, cause: BaseException) -> SendError:
+    """What came of it by a fault, or by a connection whose settings can't be used."""
     ids = (pending.publication.event_id,)
     said = f"{type(cause).__name__}: {cause}"
     error: SendError
