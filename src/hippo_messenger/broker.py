@@ -161,6 +161,7 @@ class HippoBroker:
         """Route until SIGINT or SIGTERM, then finish the batch in hand.
 
         Raises:
+            RedisError: It could not start.
             LayoutTooNewError: A newer version of this package keeps the queues; it has stopped.
         """
         with Shutdown() as shutdown:

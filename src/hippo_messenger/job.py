@@ -48,7 +48,7 @@ class HippoJob(Generic[Data]):
     id: str
     """The event's id: the same in every service, and at every attempt."""
     time: datetime
-    """When it was sent, by the sender's clock."""
+    """When it was sent, by the sender's clock; where its envelope doesn't say, when its job was added."""
     attempt: int
     """1 at the first try."""
     raw: bytes

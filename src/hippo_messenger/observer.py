@@ -26,7 +26,7 @@ class Observer:
         """Redis has accepted an event."""
 
     def rejected(self, event_type: str, *, origin: str) -> None:
-        """An event was turned away before it was sent, because it doesn't fit its model."""
+        """An event was turned away before it was sent, because of its data, its size or its id."""
 
     def routed(self, event_type: str, *, origin: str, services: tuple[str, ...]) -> None:
         """The broker has put one copy of an event into the queue of each of these services."""
@@ -47,7 +47,7 @@ class Observer:
         """A copy could not be delivered and waits among the broker's failed jobs."""
 
     def settled(self, event_type: str, *, queue: str, outcome: str) -> None:
-        """A processor, or the broker, is through with a job.
+        """A processor is through with a job, or the broker has ended one without routing it.
 
         Args:
             event_type: The job's name.

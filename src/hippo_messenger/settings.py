@@ -29,7 +29,7 @@ class Settings(BaseModel):
     call_timeout: float = Field(default=5.0, gt=0)
     """The longest that one call to Redis, and so `send` and `register`, may take."""
     block_timeout: float = Field(default=10.0, ge=1)
-    """The longest that an idle worker waits on its queue before it looks by itself."""
+    """The longest that an idle worker or broker waits on its queue before it looks by itself."""
     max_event_bytes: int = Field(default=1024 * 1024, ge=1024)
     """The largest event, as JSON: `send` refuses more, and brokers and workers fail it."""
     max_result_bytes: int = Field(default=64 * 1024, ge=0)

@@ -220,6 +220,7 @@ class HippoWorker:
         It stops in the same way when it is cancelled.
 
         Raises:
+            ConfigurationError, RedisError: It could not start.
             LayoutTooNewError: A newer version of this package keeps the queues; it has stopped.
             MessengerClosedError: Its messenger was closed meanwhile, or it was started before.
         """
