@@ -10,7 +10,7 @@ from hippo_messenger.log import log
 from hippo_messenger.queues.registry import Registry
 from hippo_messenger.supervision import Supervision
 
-__all__ = ["Presence"]
+__all__ = ["Presence", "is_due"]
 
 _RAREST = 16
 """Looks."""
@@ -67,7 +67,7 @@ class Presence:
                     log.warning("%s was unregistered: no new events until it calls register() again", self._service)
                     return
                 lost = lost + 1 if known == "lost" else 0
-                if _is_due(lost):
+                if is_due(lost):
                     log.warning("the registry has lost %s; registering again", self._service)
                     await self._register_again()
                 self._was_known = self._was_known or known == "known"
@@ -78,6 +78,6 @@ class Presence:
             await asyncio.sleep(self._interval)
 
 
-def _is_due(lost: int) -> bool:
+def is_due(lost: int) -> bool:
     """Whether to register again: at once, then more and more rarely, since a broker may have refused it."""
     return lost > 0 and (lost & (lost - 1) == 0 or lost % _RAREST == 0)
