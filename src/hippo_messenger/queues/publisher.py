@@ -176,7 +176,7 @@ class Publisher:
                     _fail(pending, _cut_off(pending, error))
             except BaseException as error:  # a fault, or the loop's end: nobody may wait for ever
                 for pending in batch:
-                    _fail(pending, _unforeseen(pending, error))
+                    _fail(pending, _caused(pending.publication, error, is_possible=pending.is_out))
                 if not isinstance(error, Exception):
                     raise
                 log.exception("events could not be sent; the publisher goes on with the next batch")
@@ -184,11 +184,9 @@ class Publisher:
     def _refuse(self, batch: Iterable[_Pending], behind: int, cause: RedisError) -> None:
         """Fail a batch and, after an outage, so many behind it: they have stood there while it was tried in vain."""
         for pending in batch:
-            _fail(pending, _send_error(pending.publication, cause))
+            _fail(pending, _caused(pending.publication, cause, is_possible=cause.maybe_executed))
         for pending in [self._line.popleft() for _ in range(behind if isinstance(cause, PASSING) else 0)]:
-            error = NotSentError(f"not sent: {cause}", event_ids=(pending.publication.event_id,))
-            error.__cause__ = cause
-            _fail(pending, error)
+            _fail(pending, _caused(pending.publication, cause, is_possible=False))
 
     def _next_batch(self) -> list[_Pending]:
         batch: list[_Pending] = []
@@ -287,23 +285,12 @@ def _refused(publication: Publication, status: str) -> SendError:
     return error
 
 
-def _send_error(publication: Publication, cause: RedisError) -> SendError:
+def _caused(publication: Publication, cause: BaseException, *, is_possible: bool) -> SendError:
+    """Why it was not sent, or only possibly; of what is no error of ours, its kind too."""
     ids = (publication.event_id,)
+    said = str(cause) if isinstance(cause, RedisError) else f"{type(cause).__name__}: {cause}"
     error: SendError
-    if cause.maybe_executed:
-        error = PossiblySentError(f"possibly sent ({cause}); send it again with the same event_id", event_ids=ids)
-    else:
-        error = NotSentError(f"not sent: {cause}", event_ids=ids)
-    error.__cause__ = cause
-    return error
-
-
-def _unforeseen(pending: _Pending, cause: BaseException) -> SendError:
-    """What came of it by a fault, or by a connection whose settings can't be used."""
-    ids = (pending.publication.event_id,)
-    said = f"{type(cause).__name__}: {cause}"
-    error: SendError
-    if pending.is_out:
+    if is_possible:
         error = PossiblySentError(f"possibly sent ({said}); send it again with the same event_id", event_ids=ids)
     else:
         error = NotSentError(f"not sent: {said}", event_ids=ids)
