@@ -353,11 +353,9 @@ class HippoBroker:
             return
         settled = await self._queue.settle(outcomes, self._order(count=0))
         for outcome, status in zip(outcomes, settled.statuses, strict=True):
-            job, was_held = outcome.job, self._upkeep.let_go(outcome.job)
+            self._upkeep.let_go(outcome.job, lost=status == "lost")
             if status == "settled":
-                self._observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
-            elif status == "lost" and was_held:  # else that was told when its renewal found it out
-                self._observer.lock_lost(job.id, queue=self._queue.name)
+                self._observer.settled(outcome.job.name, queue=self._queue.name, outcome=outcome.kind)
 
     def _order(self, *, count: int | None = None) -> Order:
         settings = self._settings

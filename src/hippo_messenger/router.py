@@ -154,14 +154,13 @@ class Router:
 
     def _report(self, batch: Sequence[tuple[ReceivedEvent, Routing]], routed: Routed) -> None:
         for (event, routing), status in zip(batch, routed.statuses, strict=True):
-            origin, was_held = event.envelope.source, self._upkeep.let_go(event.job)
+            origin = event.envelope.source
+            self._upkeep.let_go(event.job, lost=status == "lost")
             if status == "routed":
                 names = tuple(entry.service for entry in routing.services)
                 self._observer.routed(event.envelope.type, origin=origin, services=names)
             elif status == "duplicate":
                 self._observer.duplicate(event.envelope.type, origin=origin)
-            elif status == "lost" and was_held:  # else that was told when its renewal found it out
-                self._observer.lock_lost(event.job.id, queue=self._queue.name)
         types = {event.envelope.id: event.envelope.type for event, _ in batch}
         for parked in routed.parked:
             log.error("event %s is parked for %s: %s", parked.event_id, parked.service, parked.reason)

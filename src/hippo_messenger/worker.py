@@ -164,11 +164,8 @@ class HippoWorker:
             ConfigurationError: What is given is no event; one has a processor already, or is not in the catalogue; or
                 the limit is no time.
         """
-        for model in models:
-            if not (isinstance(model, type) and issubclass(model, EventData)):
-                raise ConfigurationError(f"expected event-data models, as in @worker.on(OrderSuccess), got {model!r}")
-        if not models:
-            raise ConfigurationError("expected an event-data model, as in @worker.on(OrderSuccess), got none")
+        if not models or not all(isinstance(model, type) and issubclass(model, EventData) for model in models):
+            raise ConfigurationError(f"expected event-data models, as in @worker.on(OrderSuccess), got {models!r}")
 
         def register(processor: Processor[Data]) -> Processor[Data]:
             for model in models:
@@ -377,11 +374,9 @@ class HippoWorker:
         observer = self._messenger.observer
         for outcome, status in zip(outcomes, statuses, strict=True):
             job = outcome.job
-            was_held = self._upkeep.let_go(job)
+            self._upkeep.let_go(job, lost=status == "lost")
             if status == "settled":
                 observer.settled(job.name, queue=self._queue.name, outcome=outcome.kind)
-            elif status == "lost" and was_held:  # else that was told when its renewal found it out
-                observer.lock_lost(job.id, queue=self._queue.name)
             if status in ("lost", "gone"):
                 log.warning("%s: job %s was %s before it was %s", self._queue.name, job.id, status, outcome.kind)
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
-from hippo_messenger.errors import EventIdInUseError
+from hippo_messenger.errors import EventIdInUseError, SendError
 from hippo_messenger.testing import eventually
 from tests.contract.bus import Bus, Recorder
 
@@ -103,6 +103,12 @@ async def test_an_event_that_the_broker_has_failed_is_not_told_as_not_sent(bus: 
     with pytest.raises(EventIdInUseError, match="stands among the failed jobs of the broker") as caught:
         await bus.messenger(HippoService.ORDER).send(ORDER, event_id=EVENT_ID)
     assert caught.value.event_ids == (EVENT_ID,)
+
+    await bus.redis.set(bus.queue("broker").job("an-id-that-is-a-text"), "x")
+    ids = [EVENT_ID, "an-id-that-is-a-text"]
+    with pytest.raises(SendError) as mixed:
+        await bus.messenger(HippoService.ORDER).send_many([ORDER, ORDER], event_ids=ids)
+    assert (type(mixed.value), mixed.value.event_ids) == (SendError, tuple(ids))
 
 
 async def test_the_direct_copy_of_notify_self_is_checked_against_the_window_too(bus: Bus) -> None:

@@ -12,6 +12,7 @@ from hippo_messenger.catalogue.catalogue import Catalogue
 from hippo_messenger.catalogue.golden_hippo import HippoEvent, HippoService, OrderSuccess
 from hippo_messenger.catalogue.model import EventData, EventType
 from hippo_messenger.job import HippoJob
+from hippo_messenger.messenger import HippoMessenger
 from hippo_messenger.testing import eventually
 from hippo_messenger.worker import HippoWorker
 from tests.contract.bus import Bus, Recorder
@@ -29,6 +30,19 @@ class OldConfigChange(EventData, event_type=OldEvent.CONFIG_CHANGE, since="1.0")
 
 
 OLD = Catalogue(services=HippoService, events=OldEvent, models=[OldConfigChange])
+
+
+async def worker_without_its_processor(bus: Bus, messenger: HippoMessenger) -> HippoWorker:
+    """One that runs, and knows what to do with another event alone."""
+    worker = HippoWorker(messenger=messenger)
+
+    @worker.on(golden_hippo.ConfigChange)
+    async def config(job: HippoJob[golden_hippo.ConfigChange]) -> None:
+        raise AssertionError(job)
+
+    bus.stack.push_async_callback(worker.stop)
+    await worker.start()
+    return worker
 
 
 async def test_a_type_that_the_broker_does_not_know_yet_is_parked_and_redriven_after_an_update(bus: Bus) -> None:
@@ -49,10 +63,7 @@ async def test_a_type_that_the_broker_does_not_know_yet_is_parked_and_redriven_a
 
 async def test_a_worker_puts_a_type_without_processor_back_until_another_takes_it(bus: Bus) -> None:
     messenger = bus.messenger(HippoService.ACCOUNT)
-    old = HippoWorker(messenger=messenger)
-    old.on(golden_hippo.ConfigChange)(Recorder())
-    bus.stack.push_async_callback(old.stop)
-    await old.start()
+    old = await worker_without_its_processor(bus, messenger)
 
     event_id = await messenger.send(ORDER, notify_self=True)
 
@@ -104,14 +115,7 @@ async def test_what_one_worker_puts_back_another_takes_first(bus: Bus) -> None:
 async def test_after_a_bounded_time_it_is_a_dead_letter(bus: Bus) -> None:
     settings = bus.settings.model_copy(update={"unknown_type_patience": 0.3})
     messenger = bus.messenger(HippoService.ACCOUNT, settings=settings)
-    worker = HippoWorker(messenger=messenger)
-
-    @worker.on(golden_hippo.ConfigChange)
-    async def config(job: HippoJob[golden_hippo.ConfigChange]) -> None:
-        raise AssertionError(job)
-
-    bus.stack.push_async_callback(worker.stop)
-    await worker.start()
+    await worker_without_its_processor(bus, messenger)
     event_id = await messenger.send(ORDER, notify_self=True)
 
     await bus.settled("account", failed=1)
@@ -125,14 +129,7 @@ async def test_attempts_that_failed_are_no_time_that_it_has_waited(bus: Bus) -> 
     messenger = bus.messenger(HippoService.ACCOUNT, settings=settings)
     event_id = await messenger.send(ORDER, notify_self=True)
     await bus.redis.hset(account.job(event_id), mapping={"atm": 7, "ats": 7})
-    worker = HippoWorker(messenger=messenger)
-
-    @worker.on(golden_hippo.ConfigChange)
-    async def config(job: HippoJob[golden_hippo.ConfigChange]) -> None:
-        raise AssertionError(job)
-
-    bus.stack.push_async_callback(worker.stop)
-    await worker.start()
+    await worker_without_its_processor(bus, messenger)
     await bus.settled("account", delayed=1)
 
 

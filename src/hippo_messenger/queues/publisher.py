@@ -337,4 +337,6 @@ def _common_kind(errors: Iterable[SendError]) -> type[SendError]:
     kinds = {type(error) for error in errors}
     if len(kinds) == 1:
         return kinds.pop()
-    return PossiblySentError if PossiblySentError in kinds else NotSentError
+    if PossiblySentError in kinds:
+        return PossiblySentError
+    return SendError if EventIdInUseError in kinds else NotSentError  # Redis may have what stands under that id

@@ -39,9 +39,12 @@ class Upkeep:
         for job_id in taken.broken:
             log.error("job %s of %s is gone or unreadable; it is put aside", job_id, self._queue.name)
 
-    def let_go(self, job: QueuedJob) -> bool:
-        """Renew a job's lock no more; whether it was held until now."""
-        return self._held.pop(id(job), None) is not None
+    def let_go(self, job: QueuedJob, *, lost: bool = False) -> bool:
+        """Renew a job's lock no more; whether it was held until now. Then, where it is lost, that is told: once."""
+        was_held = self._held.pop(id(job), None) is not None
+        if lost and was_held:
+            self._observer.lock_lost(job.id, queue=self._queue.name)
+        return was_held
 
     async def renew(self) -> None:
         """Renew the locks of what is held, three times in a lock's time, until cancelled."""
@@ -54,8 +57,7 @@ class Upkeep:
             if not (held := self.held):
                 continue
             for job in await self._queue.renew(held, lock=self._lock):
-                if self.let_go(job):
-                    self._observer.lock_lost(job.id, queue=self._queue.name)
+                if self.let_go(job, lost=True):
                     log.warning("%s: the lock of job %s is lost; it may be processed again", self._queue.name, job.id)
 
     async def recover(self) -> None:
